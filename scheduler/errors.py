@@ -1,0 +1,155 @@
+"""The error tree: each class has a stable code, told in `docs/errors.md`.
+
+`scheduler.api.problems` is the one place that maps them to HTTP.
+
+SchedulerError
+├── InvalidRequest            the caller's input; `errors` names each field and the remedy
+│   ├── MalformedBody         not JSON, not YAML, not UTF-8, not an object
+│   └── BodyTooLarge
+├── NotAuthenticated          no key, or one that is unknown, revoked or expired
+├── Forbidden                 the key's role or step types do not reach
+├── NotFound                  no such job, execution, key, route
+├── MethodNotAllowed
+├── Conflict                  the request contradicts what is stored
+├── PreconditionFailed        If-Match names another version
+├── StorageUnavailable        Azure Storage refused, timed out or cannot be reached
+├── ConflictingWrite          a conditional write lost its race (internal: the caller reads again)
+├── RowTooLarge               a record that storage would refuse for good
+├── IllegalTransition         a state machine was asked for a move that it has not
+├── UnreadableMessage         a queue message that this version cannot read
+└── Misconfigured             a setting is missing or wrong; names the setting
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+class SchedulerError(Exception):
+    """Base of every error that this project raises on purpose."""
+
+    code: str = "internal_error"
+
+    def __init__(self, message: str, *, code: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        if code is not None:
+            self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """One fault in the caller's input: a JSON pointer, a stable code, and what to do about it."""
+
+    pointer: str
+    code: str
+    message: str
+
+
+class InvalidRequest(SchedulerError):
+    """The caller's input cannot be accepted; nothing was written."""
+
+    code = "invalid_request"
+
+    def __init__(self, errors: list[FieldError], *, message: str | None = None) -> None:
+        super().__init__(message or _summary(errors))
+        self.errors = errors
+
+    @classmethod
+    def of(cls, pointer: str, code: str, message: str) -> "InvalidRequest":
+        """One fault in one field."""
+        return cls([FieldError(pointer, code, message)])
+
+
+def _summary(errors: list[FieldError]) -> str:
+    first = f"{errors[0].pointer or 'body'}: {errors[0].message}" if errors else "invalid request"
+    return first if len(errors) <= 1 else f"{first} (and {len(errors) - 1} more)"
+
+
+class MalformedBody(InvalidRequest):
+    """The body is not what its content type says."""
+
+    code = "malformed_body"
+
+
+class BodyTooLarge(InvalidRequest):
+    """The body is over the limit."""
+
+    code = "body_too_large"
+
+
+class NotAuthenticated(SchedulerError):
+    """No valid credential came with the request."""
+
+    code = "not_authenticated"
+
+
+class Forbidden(SchedulerError):
+    """The caller is known, and may not do this."""
+
+    code = "forbidden"
+
+
+class NotFound(SchedulerError):
+    """What the path names does not exist."""
+
+    code = "not_found"
+
+
+class MethodNotAllowed(SchedulerError):
+    """The path exists, the method does not."""
+
+    code = "method_not_allowed"
+
+
+class Conflict(SchedulerError):
+    """The request contradicts what is stored."""
+
+    code = "conflict"
+
+
+class PreconditionFailed(SchedulerError):
+    """`If-Match` names another version than the stored one."""
+
+    code = "precondition_failed"
+
+
+class StorageUnavailable(SchedulerError):
+    """Azure Storage refused, timed out or cannot be reached; trying again later is right."""
+
+    code = "storage_unavailable"
+    retry_after_seconds: ClassVar[int] = 5
+
+
+class ConflictingWrite(SchedulerError):
+    """A conditional write lost its race; `index` is the refused change's place in it."""
+
+    code = "conflicting_write"
+
+    def __init__(self, message: str, *, index: int, exists: bool) -> None:
+        super().__init__(message)
+        self.index = index
+        self.exists = exists
+
+
+class RowTooLarge(SchedulerError):
+    """A row over the limits of Table Storage."""
+
+    code = "row_too_large"
+
+
+class IllegalTransition(SchedulerError):
+    """A state machine has no such move; the message names the state and the event."""
+
+    code = "illegal_transition"
+
+
+class UnreadableMessage(SchedulerError):
+    """A queue message that is not ours, or of an unknown version."""
+
+    code = "unreadable_message"
+
+
+class Misconfigured(SchedulerError):
+    """A setting is missing or wrong; the message names it and the remedy."""
+
+    code = "misconfigured"
