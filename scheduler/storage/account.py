@@ -1,0 +1,100 @@
+"""The storage account: every table, queue and container of this scheduler, named by its prefix."""
+
+from collections.abc import Callable
+from typing import Any
+
+from azure.core.pipeline.transport import AsyncHttpTransport
+from azure.data.tables.aio import TableServiceClient
+from azure.identity.aio import DefaultAzureCredential, ManagedIdentityCredential
+from azure.storage.blob.aio import BlobServiceClient, ExponentialRetry
+from azure.storage.queue.aio import QueueServiceClient
+
+from scheduler.errors import Misconfigured
+from scheduler.settings import Settings
+from scheduler.storage.blobs import Container
+from scheduler.storage.queues import Queues
+from scheduler.storage.tables import Table
+
+type TransportFactory = Callable[[], AsyncHttpTransport[Any, Any]]
+
+
+class Storage:
+    """All that is stored. Nothing is contacted before the first call; what is missing is made then.
+
+    `transport` makes the HTTP transport of each of the three services; tests hand in one that
+    counts, delays or refuses requests.
+    """
+
+    def __init__(self, settings: Settings, *, transport: TransportFactory | None = None) -> None:
+        self._settings = settings
+        self._transport = transport
+        self._credential: DefaultAzureCredential | ManagedIdentityCredential | None = None
+        self._tables = self._service(
+            TableServiceClient,
+            settings.storage_table_uri,
+            retry_total=settings.storage_retries,
+            retry_backoff_factor=0.4,
+        )
+        self._queues = self._service(
+            QueueServiceClient, settings.storage_queue_uri, retry_policy=self._retry()
+        )
+        self._blobs = self._service(
+            BlobServiceClient, settings.storage_blob_uri, retry_policy=self._retry()
+        )
+        self.jobs = self._table("Jobs")
+        self.executions = self._table("Executions")
+        self.zones = self._table("Zones")
+        self.days = self._table("Days")
+        self.keys = self._table("Keys")
+        self.audit = self._table("Audit")
+        self.control = self._table("Control")
+        self.queues = Queues(self._queues)
+        self.definitions = self._container("definitions")
+        self.outputs = self._container("outputs")
+
+    def _retry(self) -> ExponentialRetry:
+        # The SDK's own default waits 15 s before the first retry.
+        retries = self._settings.storage_retries
+        return ExponentialRetry(
+            initial_backoff=1, increment_base=1, retry_total=retries, random_jitter_range=1
+        )
+
+    def _service(self, client: Any, uri: str | None, **options: Any) -> Any:  # noqa: ANN401
+        options |= {
+            "connection_timeout": self._settings.storage_timeout_seconds,
+            "read_timeout": self._settings.storage_timeout_seconds,
+        }
+        if self._transport is not None:
+            options["transport"] = self._transport()
+        if self._settings.storage_connection_string:
+            text = self._settings.storage_connection_string
+            return client.from_connection_string(text, **options)
+        if not uri:
+            raise Misconfigured(
+                "the app setting AzureWebJobsStorage is missing: give a connection string, or"
+                " AzureWebJobsStorage__tableServiceUri, __queueServiceUri and __blobServiceUri"
+            )
+        return client(uri, credential=self._identity(), **options)
+
+    def _identity(self) -> DefaultAzureCredential | ManagedIdentityCredential:
+        if self._credential is None:
+            client_id = self._settings.storage_client_id
+            self._credential = (
+                ManagedIdentityCredential(client_id=client_id)
+                if client_id
+                else DefaultAzureCredential()
+            )
+        return self._credential
+
+    def _table(self, name: str) -> Table:
+        return Table(self._tables.get_table_client(f"{self._settings.name}{name}"))
+
+    def _container(self, name: str) -> Container:
+        return Container(self._blobs.get_container_client(f"{self._settings.name}-{name}"))
+
+    async def close(self) -> None:
+        """Closes all connections."""
+        for service in (self._tables, self._queues, self._blobs):
+            await service.close()
+        if self._credential is not None:
+            await self._credential.close()

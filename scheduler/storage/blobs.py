@@ -1,0 +1,58 @@
+"""Blob containers for what is too large for a row, made at their first use."""
+
+from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
+from azure.storage.blob.aio import ContainerClient
+
+from scheduler.storage.failures import storage_failures
+
+
+class Container:
+    """One container."""
+
+    def __init__(self, client: ContainerClient) -> None:
+        self._client = client
+        self._name: str = client.container_name
+
+    async def put(self, name: str, content: bytes) -> None:
+        """Writes a blob, over what may be there.
+
+        Raises:
+            StorageUnavailable: storage cannot be reached.
+        """
+        with storage_failures(f"write blob {self._name}/{name}"):
+            try:
+                await self._client.upload_blob(name, content, overwrite=True)
+            except ResourceNotFoundError:
+                await self._create()
+                await self._client.upload_blob(name, content, overwrite=True)
+
+    async def _create(self) -> None:
+        try:
+            await self._client.create_container()
+        except ResourceExistsError:
+            return
+
+    async def get(self, name: str) -> bytes | None:
+        """Reads a blob, or None when there is none.
+
+        Raises:
+            StorageUnavailable: storage cannot be reached.
+        """
+        with storage_failures(f"read blob {self._name}/{name}"):
+            try:
+                download = await self._client.download_blob(name)
+                return bytes(await download.readall())
+            except ResourceNotFoundError:
+                return None
+
+    async def delete(self, name: str) -> None:
+        """Removes a blob; one that is not there is no error.
+
+        Raises:
+            StorageUnavailable: storage cannot be reached.
+        """
+        with storage_failures(f"delete blob {self._name}/{name}"):
+            try:
+                await self._client.delete_blob(name)
+            except ResourceNotFoundError:
+                return

@@ -1,0 +1,29 @@
+"""Instants as row keys: texts that sort by time, upwards or downwards."""
+
+from datetime import UTC, datetime
+
+_FORMAT = "%Y%m%dT%H%M%S"
+_END = 10**16
+"""Microseconds since 1970, later than any instant in use."""
+
+
+def sortable(instant: datetime) -> str:
+    """An instant as `20261123T020000.000000Z`; texts sort as the instants do."""
+    moment = instant.astimezone(UTC)
+    return f"{moment:{_FORMAT}}.{moment.microsecond:06d}Z"
+
+
+def from_sortable(text: str) -> datetime:
+    """Reads what `sortable` wrote."""
+    return datetime.strptime(text, f"{_FORMAT}.%fZ").replace(tzinfo=UTC)
+
+
+def inverted(instant: datetime) -> str:
+    """An instant as 16 digits that sort the other way: the latest first."""
+    microseconds = int(instant.timestamp()) * 1_000_000 + instant.microsecond
+    return f"{_END - microseconds:016d}"
+
+
+def after(prefix: str) -> str:
+    """The least key that is beyond every key with this prefix."""
+    return prefix[:-1] + chr(ord(prefix[-1]) + 1)

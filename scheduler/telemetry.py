@@ -1,0 +1,60 @@
+"""Logs: one sentence, and keys that alerts, the workbook and the docs query.
+
+`with bound(execution_id=…):` adds keys to every record logged inside, through `get_logger` loggers.
+"""
+
+import logging
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+_bound: ContextVar[Mapping[str, object]] = ContextVar("log_keys", default={})  # noqa: B039
+
+LOG_KEYS = frozenset(
+    {
+        "action",
+        "execution_id",
+        "job_id",
+        "step_id",
+        "attempt",
+        "timezone",
+        "local_time",
+        "duration_ms",
+        "status",
+        "error_code",
+        "queue",
+        "count",
+        "principal",
+        "trace_id",
+        "lateness_seconds",
+    }
+)
+"""Every key that a record may carry; what is queried elsewhere is one of these."""
+
+
+class KeyedLogger(logging.LoggerAdapter[logging.Logger]):
+    """A logger whose records carry the keys bound around them."""
+
+    def process(
+        self, msg: object, kwargs: MutableMapping[str, Any]
+    ) -> tuple[object, MutableMapping[str, Any]]:
+        """Adds the bound keys to the record's own."""
+        own = kwargs.get("extra") or {}
+        kwargs["extra"] = {**_bound.get(), **own}
+        return msg, kwargs
+
+
+def get_logger(name: str) -> KeyedLogger:
+    """The logger of a module: `log = get_logger(__name__)`."""
+    return KeyedLogger(logging.getLogger(name), {})
+
+
+@contextmanager
+def bound(**keys: object) -> Iterator[None]:
+    """Adds keys to every record that is logged inside."""
+    token = _bound.set({**_bound.get(), **keys})
+    try:
+        yield
+    finally:
+        _bound.reset(token)
