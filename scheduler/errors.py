@@ -5,7 +5,9 @@
 SchedulerError
 ├── InvalidRequest            the caller's input; `errors` names each field and the remedy
 │   ├── MalformedBody         not JSON, not YAML, not UTF-8, not an object
-│   └── BodyTooLarge
+│   ├── BodyTooLarge
+│   ├── UnsupportedMediaType  a body that is neither JSON nor YAML, or not in UTF-8
+│   └── ScheduleError         an expression, instant or time zone that names no runs
 ├── NotAuthenticated          no key, or one that is unknown, revoked or expired
 ├── Forbidden                 the key's role or step types do not reach
 ├── NotFound                  no such job, execution, key, route
@@ -21,7 +23,7 @@ SchedulerError
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 class SchedulerError(Exception):
@@ -55,7 +57,7 @@ class InvalidRequest(SchedulerError):
         self.errors = errors
 
     @classmethod
-    def of(cls, pointer: str, code: str, message: str) -> "InvalidRequest":
+    def of(cls, pointer: str, code: str, message: str) -> Self:
         """One fault in one field."""
         return cls([FieldError(pointer, code, message)])
 
@@ -75,6 +77,27 @@ class BodyTooLarge(InvalidRequest):
     """The body is over the limit."""
 
     code = "body_too_large"
+
+
+class UnsupportedMediaType(InvalidRequest):
+    """The body's content type or charset is not one that this API reads."""
+
+    code = "unsupported_media_type"
+
+
+class ScheduleError(InvalidRequest, ValueError):
+    """A schedule's field names no runs: `field`, a stable code, and what to write instead.
+
+    The codes are `invalid_cron`, `invalid_interval`, `invalid_once`, `invalid_schedule` (its other
+    fields) and `unknown_timezone`. It is a `ValueError` too, as befits a pure function's input.
+    """
+
+    code = "invalid_schedule"
+
+    def __init__(self, field: str, code: str, message: str) -> None:
+        super().__init__([FieldError(f"/{field}", code, message)], message=message)
+        self.field = field
+        self.code = code
 
 
 class NotAuthenticated(SchedulerError):

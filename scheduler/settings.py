@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from scheduler.errors import Misconfigured
 
 CONNECTION_PREFIX = "SCHEDULER_CONNECTION_"
+_REFERENCE = "@Microsoft.KeyVault("
 DEFAULT_TIMEZONES = "UTC,America/New_York,America/Los_Angeles,Europe/London,Asia/Tokyo,Asia/Kolkata"
 
 
@@ -95,11 +96,12 @@ class Settings(BaseModel):
         Raises:
             Misconfigured: naming the first wrong variable and why; never its value.
         """
+        _refuse_unresolved(environ)
         values: dict[str, Any] = {key: value for key, value in environ.items() if value != ""}
         values["connections"] = {
             key.removeprefix(CONNECTION_PREFIX).lower(): value
             for key, value in environ.items()
-            if key.startswith(CONNECTION_PREFIX) and value
+            if key.startswith(CONNECTION_PREFIX) and value and not value.startswith(_REFERENCE)
         }
         try:
             return cls.model_validate(values)
@@ -107,3 +109,13 @@ class Settings(BaseModel):
             fault = error.errors(include_input=False, include_url=False)[0]
             name = ".".join(str(part) for part in fault["loc"])
             raise Misconfigured(f"the app setting {name} is wrong: {fault['msg']}") from None
+
+
+def _refuse_unresolved(environ: Mapping[str, str]) -> None:
+    """A Key Vault reference that did not resolve arrives as its own text: anyone could guess it."""
+    for name, value in environ.items():
+        if value.startswith(_REFERENCE) and not name.startswith(CONNECTION_PREFIX):
+            raise Misconfigured(
+                f"the app setting {name} is a Key Vault reference that did not resolve: set the"
+                " secret, and let the app's identity read it"
+            )

@@ -24,8 +24,8 @@ class MessageKind(StrEnum):
 class Message:
     """Asks for a start (`due`, `etag`), a step (`step`, `attempt`), or a look at a `queue` (nudge).
 
-    `due`: not before this instant. `etag`: the version of the `run:` row when this was sent, which
-    saves its reader a look.
+    `due`: not before this instant. `etag` and `revision`: the version of the `run:` row, and of the
+    job, when this was sent; where they still hold, they save its reader a look.
     """
 
     kind: MessageKind
@@ -34,6 +34,7 @@ class Message:
     attempt: int | None = None
     due: datetime | None = None
     etag: str | None = None
+    revision: str | None = None
     queue: str | None = None
     traceparent: str | None = None
 
@@ -79,6 +80,7 @@ def _message(fields: dict[str, object]) -> Message:
         attempt=int(attempt) if isinstance(attempt, int) else None,
         due=datetime.fromisoformat(_text(due)) if due is not None else None,
         etag=_text(fields["etag"]) if "etag" in fields else None,
+        revision=_text(fields["revision"]) if "revision" in fields else None,
         traceparent=_text(fields["traceparent"]) if "traceparent" in fields else None,
     )
 

@@ -120,7 +120,7 @@ class Job:
         """The canonical text of this definition, UTF-8; equal jobs have equal text."""
         document = asdict(self)
         return json.dumps(
-            document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_plain
+            document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=plain_json
         ).encode()
 
     @property
@@ -133,12 +133,13 @@ class Job:
         """Reads what `to_json` wrote; fields added since have their defaults."""
         document = json.loads(text)
         document["steps"] = tuple(_step(step) for step in document["steps"])
-        document["schedule"] = _schedule(document.get("schedule"))
+        document["schedule"] = schedule_from(document.get("schedule"))
         document["tags"] = tuple(document.get("tags", ()))
         return cls(**document)
 
 
-def _plain(value: object) -> str:
+def plain_json(value: object) -> str:
+    """The `default` of `json.dumps` for job definitions: instants as ISO 8601."""
     if isinstance(value, datetime):
         return value.isoformat()
     raise TypeError(f"{type(value).__name__} has no place in a job definition")
@@ -157,7 +158,8 @@ def _step(document: dict[str, Any]) -> StepSpec:
     )
 
 
-def _schedule(document: dict[str, Any] | None) -> Schedule | None:
+def schedule_from(document: dict[str, Any] | None) -> Schedule | None:
+    """Reads a schedule from its JSON form; None stays None."""
     if document is None:
         return None
     instants = {

@@ -1,0 +1,182 @@
+"""Faults in the caller's input: collected, with JSON pointers, stable codes and remedies."""
+
+from collections.abc import Collection, Iterable
+from difflib import get_close_matches
+from typing import Any
+
+from pydantic_core import ErrorDetails
+
+from scheduler.api.body import pointer
+from scheduler.api.job_wire import FORMATS
+from scheduler.errors import FieldError, InvalidRequest
+
+MOST = 100
+"""Faults beyond these are not noted: their author has enough to do."""
+
+_CODES = {
+    "missing": "missing",
+    "extra_forbidden": "unknown_field",
+    "string_too_long": "too_long",
+    "too_long": "too_long",
+    "string_too_short": "too_short",
+    "too_short": "too_short",
+    "greater_than": "out_of_range",
+    "greater_than_equal": "out_of_range",
+    "less_than": "out_of_range",
+    "less_than_equal": "out_of_range",
+    "finite_number": "out_of_range",
+    "multiple_of": "out_of_range",
+    "string_pattern_mismatch": "invalid_format",
+    "enum": "invalid_choice",
+    "literal_error": "invalid_choice",
+    "timezone_aware": "missing_offset",
+    "too_large": "too_large",
+    "value_error": "invalid_value",
+    "assertion_error": "invalid_value",
+}
+_MESSAGES = {
+    "missing": "is required",
+    "string_type": "must be a text, not {kind}",
+    "int_type": "must be a whole number, not {kind}",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number, not {kind}",
+    "bool_type": "must be true or false, not {kind}",
+    "dict_type": "must be an object, not {kind}",
+    "model_type": "must be an object, not {kind}",
+    "list_type": "must be an array, not {kind}",
+    "tuple_type": "must be an array, not {kind}",
+    "string_too_long": "must have at most {max_length} characters",
+    "string_too_short": "must have at least {min_length} characters",
+    "too_long": "must have at most {max_length} items",
+    "too_short": "must have at least {min_length} items",
+    "greater_than": "must be over {gt}",
+    "greater_than_equal": "must be {ge} or more",
+    "less_than": "must be below {lt}",
+    "less_than_equal": "must be {le} or less",
+    "enum": "must be {expected}",
+    "literal_error": "must be {expected}",
+    "timezone_aware": "must carry an offset, such as Z or -05:00",
+    "datetime_type": "must be a time in ISO 8601, not {kind}",
+    "datetime_parsing": "must be a time in ISO 8601, such as 2027-01-31T06:00:00Z",
+    "datetime_from_date_parsing": "must be a time in ISO 8601, such as 2027-01-31T06:00:00Z",
+}
+
+
+class Faults:
+    """The faults found so far."""
+
+    def __init__(self) -> None:
+        self._errors: dict[tuple[str, str], FieldError] = {}
+
+    @property
+    def full(self) -> bool:
+        """Whether there are so many that no more are noted."""
+        return len(self._errors) >= MOST
+
+    def add(self, where: str, code: str, message: str) -> None:
+        """Notes one fault; a second one of the same code at the same place adds its text."""
+        known = self._errors.get((where, code))
+        if known is not None and message not in known.message:
+            message = f"{known.message}, or {message}"
+        if known is not None or not self.full:
+            self._errors[where, code] = FieldError(where, code, message)
+
+    def extend(self, errors: Iterable[FieldError], prefix: str = "") -> None:
+        """Notes faults found elsewhere, their pointers below `prefix`."""
+        for fault in errors:
+            self.add(prefix + fault.pointer, fault.code, fault.message)
+
+    def add_detail(self, detail: ErrorDetails, where: str) -> None:
+        """Notes what pydantic found at this pointer."""
+        self.add(where, _code(detail["type"]), _message(detail))
+
+    def __bool__(self) -> bool:
+        return bool(self._errors)
+
+    def check(self) -> None:
+        """Ends here when there are faults.
+
+        Raises:
+            InvalidRequest: with every one of them.
+        """
+        if self._errors:
+            raise InvalidRequest(list(self._errors.values()))
+
+
+def pointer_of(detail: ErrorDetails, document: Any, base: str, *, skip: int = 0) -> str:  # noqa: ANN401
+    """The pointer of what pydantic found in the document, which itself is at `base`.
+
+    The first `skip` parts of the location led to the document; the marks for members of a union
+    are left out.
+    """
+    *parents, last = detail["loc"][skip:] or ("",)
+    where, value = base, document
+    for part in parents:
+        if _holds(value, part):
+            where, value = pointer(where, part), value[part]
+    is_member = _holds(value, last) or (detail["type"] == "missing" and last != "")
+    return pointer(where, last) if is_member else where
+
+
+def _holds(value: Any, part: int | str) -> bool:  # noqa: ANN401
+    if isinstance(value, list):
+        return isinstance(part, int) and part < len(value)
+    return isinstance(value, dict) and part in value
+
+
+def did_you_mean(word: str, known: Collection[str]) -> str:
+    """`; did you mean 'query'?` when a known word is near, else an empty text."""
+    by_folded = {name.casefold(): name for name in known}
+    near = get_close_matches(word.casefold()[:100], list(by_folded), 1, 0.6)
+    return f"; did you mean {by_folded[near[0]]!r}?" if near else ""
+
+
+def unknown_field(name: str, owner: str, known: Collection[str]) -> str:
+    """The message for a field that `owner` (such as `a job`) does not have."""
+    hint = did_you_mean(name, known) or f"; its fields: {', '.join(sorted(known))}"
+    return f"is not a field of {owner}{hint}"
+
+
+def kind_of(value: object) -> str:
+    """What a JSON value is, in words: `a text`, `an object`."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "true or false"
+        case int() | float():
+            return "a number"
+        case str():
+            return "a text"
+        case list() | tuple():
+            return "an array"
+        case _:
+            return "an object"
+
+
+def _plain(value: object) -> object:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _code(kind: str) -> str:
+    if kind in _CODES:
+        return _CODES[kind]
+    if kind.startswith(("datetime", "date_", "time_")) and not kind.endswith("_type"):
+        return "invalid_time"
+    is_type = kind.endswith(("_type", "_parsing", "_from_float"))
+    return "wrong_type" if is_type else "invalid_value"
+
+
+def _message(detail: ErrorDetails) -> str:
+    ctx = detail.get("ctx", {})
+    template = _MESSAGES.get(detail["type"]) or FORMATS.get(str(ctx.get("pattern")))
+    if ctx.get("min_length") == 1:
+        template = "must not be empty"
+    if template is None:
+        return detail["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    words = {name: _plain(value) for name, value in ctx.items()}
+    message = template.format(**words, kind=kind_of(detail.get("input")))
+    expected, given = words.get("expected"), detail.get("input")
+    if isinstance(expected, str) and isinstance(given, str):
+        message += did_you_mean(given, expected.replace("'", "").replace(" or ", ", ").split(", "))
+    return message

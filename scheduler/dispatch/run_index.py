@@ -1,0 +1,187 @@
+"""The `run:` rows: one for every unfinished run, in its zone's partition of the Zones table.
+
+They are the only index of unfinished work: upkeep finds what has a row here, whatever crashed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from scheduler.dispatch.ids import ExecutionId
+from scheduler.errors import ConflictingWrite
+from scheduler.storage.tables import MAX_CHANGES, Delete, Row, Table, Upsert, Value
+
+PREFIX = "run:"
+
+
+class Trigger(StrEnum):
+    """Why a run exists."""
+
+    SCHEDULE = "schedule"
+    MANUAL = "manual"
+
+
+class Place(StrEnum):
+    """How far a run has come: announced, waiting for a slot or its turn, or holding a slot."""
+
+    ARRIVING = "arriving"
+    WAITING = "waiting"
+    QUEUED = "queued"
+    SLEEPING = "sleeping"
+    ACTIVE = "active"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Announcement:
+    """A run that is about to be: what its start needs to know.
+
+    `due` is when it may start (jitter included), `scheduled` its nominal instant. With
+    `skip_reason` it only records that `skip_count` runs were given up.
+    """
+
+    execution_id: ExecutionId
+    timezone: str
+    trigger: Trigger
+    scheduled: datetime
+    due: datetime
+    revision: str | None = None
+    skip_reason: str | None = None
+    skip_count: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunEntry:
+    """A `run:` row as it stands: the announcement, when it was last made, and where the run is."""
+
+    announcement: Announcement
+    place: Place
+    announced: datetime
+    since: datetime
+    slot: str | None
+    wait: str | None
+    etag: str
+
+
+def run_key(execution_id: ExecutionId) -> str:
+    """The row key of a run's row."""
+    return f"{PREFIX}{execution_id}"
+
+
+def placed(
+    place: Place, now: datetime, *, slot: str | None = None, wait: str | None = None
+) -> dict[str, Value]:
+    """The columns that say where a run is; merged over the announcement's."""
+    return {"place": place, "since": now, "slot": slot or "", "wait": wait or ""}
+
+
+def entry_of(row: Row) -> RunEntry:
+    """Reads a `run:` row. One that was announced and not yet received has no place."""
+    values = row.values
+    announced = _instant(values["announced"])
+    return RunEntry(
+        announcement=Announcement(
+            execution_id=ExecutionId(row.key.removeprefix(PREFIX)),
+            timezone=str(values["timezone"]),
+            trigger=Trigger(str(values["trigger"])),
+            scheduled=_instant(values["scheduled"]),
+            due=_instant(values["due"]),
+            revision=_text(values.get("revision")),
+            skip_reason=_text(values.get("skip_reason")),
+            skip_count=int(str(values.get("skip_count") or 0)),
+        ),
+        place=Place(str(values.get("place") or Place.ARRIVING)),
+        announced=announced,
+        since=_instant(values.get("since") or announced),
+        slot=_text(values.get("slot")),
+        wait=_text(values.get("wait")),
+        etag=row.etag,
+    )
+
+
+def _instant(value: Value) -> datetime:
+    if not isinstance(value, datetime):
+        raise TypeError(f"{value!r} is no instant")
+    return value
+
+
+def _text(value: Value) -> str | None:
+    return str(value) if value else None
+
+
+class RunIndex:
+    """Reads and writes `run:` rows; `zone_queue` is the partition everywhere."""
+
+    def __init__(self, zones: Table) -> None:
+        self._zones = zones
+
+    async def announce(
+        self, zone_queue: str, announcements: Sequence[Announcement], now: datetime
+    ) -> list[str]:
+        """Makes, or makes again, the rows of up to 100 runs; returns their ETags.
+
+        A row that is there keeps its place: announcing twice harms nothing.
+
+        Raises:
+            StorageUnavailable: storage cannot be reached.
+        """
+        if len(announcements) > MAX_CHANGES:
+            raise ValueError(f"at most {MAX_CHANGES} announcements at a time")
+        changes = [
+            Upsert(run_key(announcement.execution_id), _columns(announcement, now))
+            for announcement in announcements
+        ]
+        return await self._zones.commit(zone_queue, changes)
+
+    async def get(self, zone_queue: str, execution_id: ExecutionId) -> RunEntry | None:
+        """Reads one row, or None.
+
+        Raises:
+            StorageUnavailable: storage cannot be reached.
+        """
+        row = await self._zones.get(zone_queue, run_key(execution_id))
+        return None if row is None else entry_of(row)
+
+    async def place(
+        self, zone_queue: str, execution_id: ExecutionId, place: Place, now: datetime
+    ) -> None:
+        """Says where a run is that holds no slot and waits for none.
+
+        Raises:
+            StorageUnavailable: storage cannot be reached.
+        """
+        await self._zones.commit(zone_queue, [Upsert(run_key(execution_id), placed(place, now))])
+
+    async def sent_again(self, zone_queue: str, execution_id: ExecutionId, now: datetime) -> str:
+        """Marks a row as sent again now; returns its ETag.
+
+        Raises:
+            StorageUnavailable: storage cannot be reached.
+        """
+        change = Upsert(run_key(execution_id), {"announced": now})
+        return (await self._zones.commit(zone_queue, [change]))[0]
+
+    async def remove(self, zone_queue: str, execution_id: ExecutionId) -> None:
+        """Removes a row; one that is not there is no error.
+
+        Raises:
+            StorageUnavailable: storage cannot be reached.
+        """
+        try:
+            await self._zones.commit(zone_queue, [Delete(run_key(execution_id), None)])
+        except ConflictingWrite:
+            return
+
+
+def _columns(announcement: Announcement, now: datetime) -> dict[str, Value]:
+    return {
+        "v": 1,
+        "timezone": announcement.timezone,
+        "trigger": announcement.trigger,
+        "scheduled": announcement.scheduled,
+        "due": announcement.due,
+        "announced": now,
+        "revision": announcement.revision,
+        "skip_reason": announcement.skip_reason,
+        "skip_count": announcement.skip_count,
+    }

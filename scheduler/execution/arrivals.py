@@ -1,0 +1,145 @@
+"""Turns an announced run into an execution: fresh, skipped, or none at all when it is stale."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from scheduler.clock import Clock
+from scheduler.dispatch.ids import ExecutionId, key_of
+from scheduler.dispatch.run_index import Announcement, Trigger
+from scheduler.errors import ConflictingWrite
+from scheduler.execution.graph import initial_states
+from scheduler.execution.model import Run
+from scheduler.execution.overlap import OverlapRule, skipped
+from scheduler.execution.store import ExecutionStore, Stored
+from scheduler.jobs.catalog import Catalog, JobRow
+from scheduler.jobs.definitions import Definitions
+from scheduler.jobs.model import Job, Overlap
+
+
+class Arrivals:
+    """Makes executions of stored jobs."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        definitions: Definitions,
+        store: ExecutionStore,
+        overlap: OverlapRule,
+        clock: Clock,
+    ) -> None:
+        self._catalog = catalog
+        self._definitions = definitions
+        self._store = store
+        self._overlap = overlap
+        self._clock = clock
+
+    async def current_job(
+        self, execution_id: ExecutionId, revision: str
+    ) -> tuple[JobRow, Job] | None:
+        """A run's job, when it is enabled and still of the revision that announced the run.
+
+        Raises:
+            StorageUnavailable: storage cannot be reached.
+        """
+        row = await self._catalog.find(key_of(execution_id).job_id)
+        if row is None or not row.enabled or row.revision != revision:
+            return None
+        return row, await self._definitions.load(row.job_id, row.definition)
+
+    async def arrive(self, announced: Announcement) -> Stored[Run] | None:
+        """Makes the execution of an announcement; None when the announcement is void.
+
+        Raises:
+            StorageUnavailable: storage cannot be reached.
+        """
+        if announced.trigger is not Trigger.SCHEDULE:
+            return None
+        now = self._clock.now()
+        row = await self._catalog.find(key_of(announced.execution_id).job_id)
+        reason = _reason_to_skip(announced, row)
+        if reason is not None:
+            return await self._make_skipped(announced, row, reason, now)
+        if row is None or _is_stale(announced, row):
+            return None
+        job = await self._definitions.load(row.job_id, row.definition)
+        run = new_run(
+            announced.execution_id,
+            job,
+            row.definition,
+            trigger=announced.trigger,
+            scheduled=announced.scheduled,
+            now=now,
+        )
+        # The zone of the queue that announced it: its slot and its `run:` row are there.
+        run = replace(run, timezone=announced.timezone)
+        try:
+            return await self._overlap.enter(run, None, now)
+        except ConflictingWrite:
+            return await self._store.run(announced.execution_id)
+
+    async def _make_skipped(
+        self, announced: Announcement, row: JobRow | None, reason: str, now: datetime
+    ) -> Stored[Run] | None:
+        job_id = key_of(announced.execution_id).job_id
+        run = Run(
+            execution_id=announced.execution_id,
+            job_name=row.name if row else job_id,
+            timezone=announced.timezone,
+            definition=row.definition if row else "",
+            trigger=announced.trigger,
+            scheduled_time=announced.scheduled,
+            created_at=now,
+            deadline=now,
+            progress_at=now,
+            steps=(),
+        )
+        try:
+            return await self._store.create(skipped(run, reason, now))
+        except ConflictingWrite:
+            return await self._store.run(announced.execution_id)
+
+
+def new_run(
+    execution_id: ExecutionId,
+    job: Job,
+    definition: str,
+    *,
+    trigger: Trigger,
+    scheduled: datetime,
+    now: datetime,
+    requested_by: str = "",
+    inline: bool = False,
+) -> Run:
+    """A pending execution of a job."""
+    schedule = job.schedule
+    return Run(
+        execution_id=execution_id,
+        job_name=job.name,
+        timezone=job.timezone,
+        definition=definition,
+        trigger=trigger,
+        scheduled_time=scheduled,
+        created_at=now,
+        deadline=now + timedelta(seconds=job.timeout_seconds),
+        progress_at=now,
+        steps=initial_states(job),
+        overlap=Overlap.ALLOW if schedule is None else schedule.overlap,
+        priority=job.priority,
+        requested_by=requested_by,
+        inline=inline,
+    )
+
+
+def _reason_to_skip(announced: Announcement, row: JobRow | None) -> str | None:
+    if announced.skip_reason is not None:
+        return announced.skip_reason
+    if row is None:
+        return "the job was deleted before its time came"
+    if not row.enabled and not _is_stale(announced, row):
+        return "the job was paused before the run could start"
+    return None
+
+
+def _is_stale(announced: Announcement, row: JobRow) -> bool:
+    """Whether the job's schedule, zone or `enabled` changed before the run was due."""
+    return announced.revision != row.revision and announced.scheduled > row.changed_at

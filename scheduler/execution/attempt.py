@@ -1,0 +1,213 @@
+"""Runs one attempt of a step: renders its configuration, calls its type, tells how it ended."""
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from logging import LoggerAdapter
+from typing import Any, Protocol
+
+from scheduler.clock import Clock
+from scheduler.execution.claims import Claim
+from scheduler.execution.lease import Lease
+from scheduler.execution.outcome import Outcome
+from scheduler.execution.outputs import Outputs, storable
+from scheduler.execution.store import ExecutionStore
+from scheduler.jobs.templates import TemplateValues, render
+from scheduler.security.redaction import Redactor
+from scheduler.settings import Settings
+from scheduler.telemetry import get_logger
+from steps.contract import LeaseLost, StepFailed, StepResult, StepType
+
+log = get_logger(__name__)
+
+
+class StepTypes(Protocol):
+    """Finds step types by name."""
+
+    def get(self, type: str) -> StepType:
+        """The step type of this name.
+
+        Raises:
+            KeyError: there is none.
+        """
+        ...
+
+
+@dataclass(kw_only=True)
+class AttemptContext:
+    """What a step is told: the `StepContext` of `steps.contract`."""
+
+    execution_id: str
+    job_id: str
+    step_id: str
+    attempt: int
+    timezone: str
+    deadline: datetime
+    logger: LoggerAdapter[Any]
+    lease: Lease
+    connections: Mapping[str, str]
+    cancelled: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def connection(self, name: str) -> str:
+        """The ODBC connection string of the named connection.
+
+        Raises:
+            StepFailed: `connection_not_found`, not retryable.
+        """
+        text = self.connections.get(name.lower())
+        if text is None:
+            raise StepFailed(
+                "connection_not_found",
+                f"there is no connection {name!r}: add the app setting"
+                f" SCHEDULER_CONNECTION_{name.upper()} with its ODBC connection string",
+                retryable=False,
+            )
+        return text
+
+    async def confirm(self) -> None:
+        """Makes sure that this attempt still counts.
+
+        Raises:
+            LeaseLost: another worker has taken over.
+        """
+        await self.lease.confirm()
+
+
+class Attempts:
+    """Runs claimed attempts."""
+
+    def __init__(
+        self,
+        types: StepTypes,
+        store: ExecutionStore,
+        outputs: Outputs,
+        redactor: Redactor,
+        settings: Settings,
+        clock: Clock,
+    ) -> None:
+        self._types = types
+        self._store = store
+        self._outputs = outputs
+        self._redactor = redactor
+        self._settings = settings
+        self._clock = clock
+
+    async def run(self, claim: Claim) -> Outcome | None:
+        """Runs an attempt to its end; None when its lease was lost on the way.
+
+        Raises:
+            StorageUnavailable: the output is too large for a row and cannot be stored.
+        """
+        async with Lease(claim, self._store, self._settings, self._clock) as lease:
+            outcome = await self._guarded(claim, lease)
+            if outcome is None:
+                return None
+            if isinstance(outcome, StepResult):
+                return await self._outputs.outcome(claim, outcome)
+            message = storable(self._redactor.text(outcome.error_message))
+            return replace(outcome, error_message=message)
+
+    async def _guarded(self, claim: Claim, lease: Lease) -> StepResult | Outcome | None:
+        context = self._context(claim, lease)
+        seconds = max((context.deadline - self._clock.now()).total_seconds(), 0)
+        work = asyncio.create_task(self._call(claim, context))
+        lost = asyncio.create_task(lease.lost.wait())
+        try:
+            await asyncio.wait({work, lost}, timeout=seconds, return_when="FIRST_COMPLETED")
+            if work.done():
+                return work.result()
+            return await self._stop(work, context, lease, seconds)
+        finally:
+            lost.cancel()
+            if not work.done():
+                work.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await work
+
+    async def _stop(
+        self,
+        work: asyncio.Task[StepResult | Outcome | None],
+        context: AttemptContext,
+        lease: Lease,
+        seconds: float,
+    ) -> StepResult | Outcome | None:
+        """Ends a step whose time is up, or whose lease is lost; a step that ends anyway counts."""
+        context.cancelled.set()
+        work.cancel()
+        grace = 2 * self._settings.cancel_grace_seconds
+        done, _ = await asyncio.wait({work}, timeout=grace)
+        if lease.lost.is_set():
+            return None
+        if done and not work.cancelled():
+            return work.result()
+        return Outcome(
+            error_code="step_timeout",
+            error_message=f"the step was stopped after its timeout of {seconds:g} s"
+            + ("" if done else "; it did not stop, so what it did outside is unknown"),
+            retryable=True,
+            timed_out=True,
+        )
+
+    async def _call(self, claim: Claim, context: AttemptContext) -> StepResult | Outcome | None:
+        try:
+            step_type = self._types.get(claim.spec.type)
+        except KeyError:
+            return Outcome(
+                error_code="unknown_step_type",
+                error_message=f"no step type {claim.spec.type!r} is installed in this app",
+            )
+        try:
+            config = step_type.Config.model_validate(self._rendered(claim, step_type))
+            return await step_type.run(config, context)
+        except StepFailed as failure:
+            return Outcome(
+                error_code=failure.code,
+                error_message=failure.message,
+                retryable=failure.retryable,
+                retry_after=failure.retry_after,
+                metadata=failure.metadata,
+            )
+        except LeaseLost:
+            return None
+        except Exception as error:
+            log.exception("a step type failed unexpectedly", extra={"action": "step_crashed"})
+            return Outcome(
+                error_code="step_crashed",
+                error_message=f"the step type {claim.spec.type!r} failed unexpectedly"
+                f" ({type(error).__name__}): the app's log has the details",
+                retryable=True,
+            )
+
+    def _rendered(self, claim: Claim, step_type: StepType) -> dict[str, Any]:
+        run = claim.run.value
+        values = TemplateValues(
+            scheduled_time=run.scheduled_time,
+            now=run.start_time or self._clock.now(),
+            timezone=run.timezone,
+            execution_id=run.execution_id,
+            job_id=run.job_id,
+            job_name=run.job_name,
+            attempt=claim.state.attempt,
+        )
+        templated = step_type.Config.TEMPLATED
+        return {
+            name: render(value, values) if name in templated else value
+            for name, value in claim.spec.config.items()
+        }
+
+    def _context(self, claim: Claim, lease: Lease) -> AttemptContext:
+        run = claim.run.value
+        deadline = self._clock.now() + timedelta(seconds=claim.spec.timeout)
+        return AttemptContext(
+            execution_id=run.execution_id,
+            job_id=run.job_id,
+            step_id=claim.spec.id,
+            attempt=claim.state.attempt,
+            timezone=run.timezone,
+            deadline=min(deadline, run.deadline),
+            logger=get_logger(f"steps.{claim.spec.type}"),
+            lease=lease,
+            connections=self._settings.connections,
+        )

@@ -1,0 +1,159 @@
+"""The way of a message: decode, prepare, claim, run the attempt, record, follow.
+
+One call handles one message and runs at most one step. When it returns, the message may go; when it
+raises, the message has to come back.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Mapping
+from zoneinfo import ZoneInfo
+
+from scheduler.clock import Clock
+from scheduler.dispatch.dispatcher import Dispatcher, Outgoing
+from scheduler.dispatch.ids import ExecutionId
+from scheduler.dispatch.messages import Message, MessageKind, decode
+from scheduler.dispatch.queue_names import poison_queue_name
+from scheduler.errors import StorageUnavailable, UnreadableMessage
+from scheduler.execution.attempt import Attempts
+from scheduler.execution.claims import Claim, Claims
+from scheduler.execution.followers import Followers
+from scheduler.execution.prepared import Prepared
+from scheduler.execution.receive import StepReceiver
+from scheduler.execution.start import Starter
+from scheduler.storage.queues import Queues
+from scheduler.telemetry import bound, get_logger
+
+log = get_logger(__name__)
+_LOOKS = 3
+
+
+class Engine:
+    """Handles the messages of all zones."""
+
+    def __init__(
+        self,
+        *,
+        starter: Starter,
+        receiver: StepReceiver,
+        attempts: Attempts,
+        claims: Claims,
+        followers: Followers,
+        dispatcher: Dispatcher,
+        queues: Queues,
+        limits: Mapping[str, int],
+        clock: Clock,
+    ) -> None:
+        self._starter = starter
+        self._receiver = receiver
+        self._attempts = attempts
+        self._claims = claims
+        self._followers = followers
+        self._dispatcher = dispatcher
+        self._queues = queues
+        self._gates = _Gates(limits)
+        self._clock = clock
+
+    async def handle(self, queue: str, text: str, dequeue_count: int) -> None:
+        """Does what a message of a zone's queue asks for.
+
+        Raises:
+            StorageUnavailable: storage cannot be reached; the message has to come back.
+        """
+        try:
+            message = decode(text)
+        except UnreadableMessage as error:
+            await self._put_aside(queue, text, error)
+            return
+        if message.execution_id is None:
+            await self._put_aside(queue, text, UnreadableMessage("it names no execution"))
+            return
+        with bound(
+            execution_id=message.execution_id,
+            job_id=message.execution_id.partition(".")[0],
+            queue=queue,
+        ):
+            if message.kind is MessageKind.START:
+                await self._start(queue, message, message.execution_id)
+            else:
+                await self._step(queue, message, dequeue_count)
+
+    async def _put_aside(self, queue: str, text: str, error: UnreadableMessage) -> None:
+        await self._queues.send(poison_queue_name(queue), text)
+        log.error(
+            "a message was put aside: %s",
+            error.message,
+            extra={"action": "message_poisoned", "queue": queue, "error_code": error.code},
+        )
+
+    async def _start(self, queue: str, message: Message, execution_id: ExecutionId) -> None:
+        if message.due is not None and message.due > self._clock.now():
+            await self._dispatcher.send_to(queue, [Outgoing(message, message.due)])
+            return
+        prepared = await self._starter.fast(queue, message, execution_id)
+        for _ in range(_LOOKS):
+            if prepared is not None and await self._run(prepared):
+                return
+            prepared = await self._starter.slow(queue, execution_id)
+            if prepared is None:
+                return
+        raise StorageUnavailable(f"{execution_id} changes all the time")
+
+    async def _step(self, queue: str, message: Message, dequeue_count: int) -> None:
+        for _ in range(_LOOKS):
+            prepared = await self._receiver.receive(queue, message, dequeue_count)
+            if prepared is None or await self._run(prepared):
+                return
+        raise StorageUnavailable(f"{message.execution_id} changes all the time")
+
+    async def _run(self, prepared: Prepared) -> bool:
+        """Claims and runs one attempt; False when the claim was lost to another."""
+        async with self._gates.of(prepared.step_type):
+            claim = await prepared.claim()
+            if claim is None:
+                return False
+            await self._followers.send_steps(claim.run.value, prepared.siblings)
+            with bound(step_id=claim.spec.id, attempt=claim.state.attempt):
+                await self._attempt(claim)
+        return True
+
+    async def _attempt(self, claim: Claim) -> None:
+        run, began = claim.run.value, self._clock.now()
+        log.info(
+            "step started",
+            extra={
+                "action": "step_started",
+                "timezone": run.timezone,
+                "local_time": began.astimezone(ZoneInfo(run.timezone)).isoformat(),
+            },
+        )
+        outcome = await self._attempts.run(claim)
+        recorded = await self._claims.record(claim, outcome) if outcome is not None else None
+        if outcome is None or recorded is None:
+            log.warning("the attempt no longer counts", extra={"action": "record_refused"})
+            return
+        log.info(
+            "step ended: %s",
+            outcome.error_code or "success",
+            extra={
+                "action": "step_ended",
+                "status": recorded.run.steps[claim.place].status,
+                "error_code": outcome.error_code,
+                "duration_ms": round((self._clock.now() - began).total_seconds() * 1000),
+            },
+        )
+        await self._followers.follow(recorded)
+
+
+class _Gates:
+    """How many attempts of a step type run at once in this process."""
+
+    def __init__(self, limits: Mapping[str, int]) -> None:
+        self._limits = limits
+        self._gates: dict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(1000))
+
+    def of(self, step_type: str) -> asyncio.Semaphore:
+        """The gate of a step type."""
+        if step_type in self._limits and step_type not in self._gates:
+            self._gates[step_type] = asyncio.Semaphore(self._limits[step_type])
+        return self._gates[step_type]

@@ -1,0 +1,115 @@
+"""What comes after a record: the next steps' messages, a retry's, or the settlement."""
+
+
+from scheduler.clock import Clock
+from scheduler.dispatch.dispatcher import Dispatcher, Outgoing
+from scheduler.dispatch.messages import Message, MessageKind
+from scheduler.errors import ConflictingWrite
+from scheduler.execution.admission import Admission, Granted
+from scheduler.execution.claims import Recorded
+from scheduler.execution.graph import Graph
+from scheduler.execution.model import Run, StepState
+from scheduler.execution.settle import Settlement
+from scheduler.execution.states import RunState, StepStatus
+from scheduler.execution.store import ExecutionStore
+from scheduler.jobs.model import Job
+from scheduler.settings import Settings
+
+
+class Followers:
+    """Sends what a record made ready; all of it may be sent again without harm."""
+
+    def __init__(
+        self,
+        *,
+        store: ExecutionStore,
+        admission: Admission,
+        dispatcher: Dispatcher,
+        settlement: Settlement,
+        settings: Settings,
+        clock: Clock,
+    ) -> None:
+        self._store = store
+        self._admission = admission
+        self._dispatcher = dispatcher
+        self._settlement = settlement
+        self._keeps_slot_seconds = settings.sleep_keeps_slot_seconds
+        self._clock = clock
+
+    async def follow(self, recorded: Recorded) -> None:
+        """Sends the messages of a fresh record, or settles the execution.
+
+        Raises:
+            StorageUnavailable: storage cannot be reached; upkeep sends again.
+        """
+        run = recorded.run
+        if run.state.finished:
+            await self._settlement.settle(run)
+            return
+        retries = (place for place, step in enumerate(run.steps) if step.wake_at is not None)
+        await self.send_steps(run, (*recorded.ready, *retries))
+        if run.state is RunState.RETRYING:
+            await self.rest(run)
+
+    async def send_steps(self, run: Run, places: tuple[int, ...]) -> None:
+        """Sends the messages of these steps: at once, or for the instant of their retry.
+
+        Raises:
+            StorageUnavailable: storage cannot be reached.
+        """
+        now: list[Outgoing] = []
+        for step in (run.steps[place] for place in places):
+            if step.wake_at is None:
+                now.append(Outgoing(step_message(run, step)))
+            else:
+                await self._dispatcher.send_later(
+                    run.timezone, step_message(run, step), step.wake_at
+                )
+        if now:
+            await self._dispatcher.send_all(run.timezone, now)
+
+    async def send_again(self, run: Run, job: Job) -> None:
+        """Sends whatever of an execution may start and has not: after a crash between two writes.
+
+        Raises:
+            StorageUnavailable: storage cannot be reached.
+        """
+        graph = Graph(job)
+        places = tuple(
+            place
+            for place, step in enumerate(run.steps)
+            if step.status is StepStatus.RETRYING
+            or (step.status is StepStatus.PENDING and graph.startable(place, run.steps))
+        )
+        await self.send_steps(run, places)
+
+    async def rest(self, run: Run) -> None:
+        """Gives the slot of an execution back that sleeps for long.
+
+        Raises:
+            StorageUnavailable: storage cannot be reached.
+        """
+        wakes = [step.wake_at for step in run.steps if step.wake_at is not None]
+        sleeps = (min(wakes) - self._clock.now()).total_seconds() if wakes else 0
+        if sleeps <= self._keeps_slot_seconds or run.slot is None or run.slot_etag is None:
+            return
+        stored = await self._store.run(run.execution_id)
+        if stored is None or stored.value.steps != run.steps:
+            return
+        try:
+            await self._store.save(stored.value.in_slot(None, None), stored.etag)
+        except ConflictingWrite:
+            return
+        queue = self._dispatcher.queue_of(run.timezone)
+        await self._admission.rest(queue, run.execution_id, Granted(run.slot, run.slot_etag))
+        await self._settlement.hand_over(run.timezone)
+
+
+def step_message(run: Run, step: StepState) -> Message:
+    """The message that starts a step's next attempt."""
+    return Message(
+        kind=MessageKind.STEP,
+        execution_id=run.execution_id,
+        step=step.id,
+        attempt=step.attempt + 1,
+    )

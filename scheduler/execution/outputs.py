@@ -1,0 +1,59 @@
+"""What a step leaves behind: inline in its row when it fits, else a blob and a preview."""
+
+import json
+from typing import Any
+
+from scheduler.execution.claims import Claim
+from scheduler.execution.outcome import Outcome
+from scheduler.security.redaction import Redactor
+from scheduler.storage.blobs import Container
+from scheduler.storage.tables import MAX_PROPERTY_CHARACTERS
+from steps.contract import StepResult
+
+INLINE_CHARACTERS = 30_000
+PREVIEW_CHARACTERS = 4_000
+
+
+class Outputs:
+    """Stores the results of successful attempts, with known secrets taken out."""
+
+    def __init__(self, blobs: Container, redactor: Redactor) -> None:
+        self._blobs = blobs
+        self._redactor = redactor
+
+    async def outcome(self, claim: Claim, result: StepResult) -> Outcome:
+        """The outcome of a successful attempt; a large output is in its blob by then.
+
+        Raises:
+            StorageUnavailable: storage cannot be reached.
+        """
+        metadata = self._redactor.json(dict(result.metadata))
+        if len(_text(metadata)) > MAX_PROPERTY_CHARACTERS // 2:
+            metadata = {"metadata_error": "the step's metadata was over 16,000 characters"}
+        if result.output is None:
+            return Outcome(metadata=metadata)
+        output = _text(self._redactor.json(result.output))
+        if _units(output) <= INLINE_CHARACTERS:
+            return Outcome(output=output, metadata=metadata)
+        run = claim.run.value
+        name = f"{run.job_id}/{run.execution_id}/{claim.spec.id}/{claim.state.attempt}.json"
+        await self._blobs.put(name, output.encode())
+        return Outcome(
+            output=output[:PREVIEW_CHARACTERS],
+            output_truncated=True,
+            output_blob=name,
+            metadata={**metadata, "output_characters": len(output)},
+        )
+
+
+def _text(value: Any) -> str:  # noqa: ANN401
+    return storable(json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str))
+
+
+def storable(text: str) -> str:
+    """The text with what UTF-8 cannot carry (lone surrogates) replaced by `?`."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def _units(text: str) -> int:
+    return len(text.encode("utf-16-le")) // 2

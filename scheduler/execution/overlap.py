@@ -1,0 +1,92 @@
+"""What happens when a run arrives while another of its job is unfinished."""
+
+from dataclasses import replace
+from datetime import datetime
+
+from scheduler.errors import ConflictingWrite
+from scheduler.execution.model import Run
+from scheduler.execution.states import RunEvent, RunState
+from scheduler.execution.store import (
+    CURRENT,
+    QUEUE_PREFIX,
+    ExecutionStore,
+    Stored,
+    claim_current,
+    current_columns,
+)
+from scheduler.jobs.model import Overlap
+from scheduler.storage.keys import sortable
+from scheduler.storage.tables import Change, Replace, Upsert
+
+MAX_QUEUED = 20
+_TRIES = 8
+
+
+class OverlapRule:
+    """Decides, and writes the decision with the run itself, in one transaction."""
+
+    def __init__(self, store: ExecutionStore) -> None:
+        self._store = store
+
+    async def enter(self, run: Run, etag: str | None, now: datetime) -> Stored[Run]:
+        """Stores a pending run as active, queued or skipped; without an ETag it is made.
+
+        Raises:
+            ConflictingWrite: index 0: it exists, or has changed.
+            StorageUnavailable: storage cannot be reached.
+        """
+        if run.overlap is Overlap.ALLOW or run.holds_current:
+            return await self._write(run, etag, [])
+        way_in: Change | None = claim_current(run)
+        for _ in range(_TRIES):
+            if way_in is None:
+                return await self._stand_back(run, etag, now)
+            try:
+                return await self._write(run.now_current(), etag, [way_in])
+            except ConflictingWrite as error:
+                if error.index == 0:
+                    raise
+            way_in = await self.way_in(run)
+        raise ConflictingWrite(
+            f"{CURRENT} of {run.job_id} changes all the time", index=1, exists=True
+        )
+
+    async def way_in(self, run: Run) -> Change | None:
+        """The change that makes a run its job's active one; None while another one is.
+
+        Raises:
+            StorageUnavailable: storage cannot be reached.
+        """
+        current = await self._store.current(run.job_id)
+        if current is None:
+            return claim_current(run)
+        if current.value != run.execution_id:
+            active = await self._store.run(current.value)
+            if active is not None and not active.value.state.finished:
+                return None
+        return Replace(CURRENT, current_columns(run.execution_id), current.etag)
+
+    async def _stand_back(self, run: Run, etag: str | None, now: datetime) -> Stored[Run]:
+        if run.overlap is not Overlap.QUEUE:
+            return await self._write(skipped(run, "an earlier run is unfinished", now), etag, [])
+        queued = await self._store.queued(run.job_id, limit=MAX_QUEUED)
+        others = [execution_id for _, execution_id in queued if execution_id != run.execution_id]
+        if len(others) >= MAX_QUEUED:
+            reason = f"{MAX_QUEUED} runs are waiting for an earlier one already"
+            return await self._write(skipped(run, reason, now), etag, [])
+        key = f"{QUEUE_PREFIX}{sortable(run.created_at)}:{run.execution_id}"
+        waiting = Upsert(key, {"execution_id": run.execution_id})
+        return await self._write(run, etag, [waiting])
+
+    async def _write(self, run: Run, etag: str | None, changes: list[Change]) -> Stored[Run]:
+        if etag is None:
+            return await self._store.create(run, changes)
+        return await self._store.save(run, etag, changes)
+
+
+def skipped(run: Run, reason: str, now: datetime) -> Run:
+    """The run as one that never starts, and why."""
+    if run.state is not RunState.PENDING:
+        raise ValueError(f"{run.execution_id} has started")
+    ended = run.after(RunEvent.IS_SKIPPED, end_time=now, progress_at=now, message=reason)
+    return replace(ended, holds_current=False)

@@ -1,0 +1,168 @@
+"""Step messages: first delivery, duplicate, redelivery, takeover, or stale."""
+
+from datetime import datetime, timedelta
+
+from scheduler.clock import Clock
+from scheduler.dispatch.dispatcher import Dispatcher
+from scheduler.dispatch.messages import Message
+from scheduler.dispatch.run_index import RunIndex
+from scheduler.execution.claims import Claim, Claims
+from scheduler.execution.followers import Followers
+from scheduler.execution.graph import Graph
+from scheduler.execution.model import Run, StepRecord, StepState
+from scheduler.execution.outcome import Outcome
+from scheduler.execution.prepared import Prepared
+from scheduler.execution.retry import MAX_INTERRUPTIONS
+from scheduler.execution.settle import Settlement
+from scheduler.execution.start import Starter
+from scheduler.execution.states import StepStatus
+from scheduler.execution.store import ExecutionStore, Stored
+from scheduler.jobs.definitions import Definitions
+from scheduler.jobs.model import Job, OnInterrupt
+from scheduler.settings import Settings
+from scheduler.telemetry import get_logger
+
+log = get_logger(__name__)
+LEASE_LOOK_SECONDS = 5
+"""How long after a lease could be taken over its message looks again."""
+
+
+class StepReceiver:
+    """Decides what a step message asks for, by the state that the run row is in."""
+
+    def __init__(
+        self,
+        *,
+        store: ExecutionStore,
+        runs: RunIndex,
+        definitions: Definitions,
+        claims: Claims,
+        starter: Starter,
+        followers: Followers,
+        settlement: Settlement,
+        dispatcher: Dispatcher,
+        settings: Settings,
+        clock: Clock,
+    ) -> None:
+        self._store = store
+        self._runs = runs
+        self._definitions = definitions
+        self._claims = claims
+        self._starter = starter
+        self._followers = followers
+        self._settlement = settlement
+        self._dispatcher = dispatcher
+        self._skew = timedelta(seconds=settings.max_clock_skew_seconds)
+        self._clock = clock
+
+    async def receive(self, queue: str, message: Message, dequeue_count: int) -> Prepared | None:
+        """Prepares the step that the message names; None when nothing is to be done now.
+
+        Raises:
+            StorageUnavailable: storage cannot be reached.
+        """
+        if message.execution_id is None or message.step is None:
+            return None
+        stored = await self._store.run(message.execution_id)
+        if stored is None:
+            log.warning("a step of an unknown execution", extra={"action": "message_dropped"})
+            return None
+        run = stored.value
+        place = run.place_of(message.step)
+        if run.state.finished:
+            await self._settlement.settle_again(run)
+            return None
+        if place is None:
+            log.warning("a step that its job has not", extra={"action": "message_dropped"})
+            return None
+        job = await self._definitions.load(run.job_id, run.definition)
+        state = run.steps[place]
+        attempt = message.attempt or 1
+        match state.status:
+            case StepStatus.PENDING | StepStatus.RETRYING:
+                return await self._begin(queue, message, stored, job, place)
+            case StepStatus.RUNNING if attempt >= state.attempt:
+                return await self._running(message, stored, job, place, dequeue_count)
+            case StepStatus.RUNNING:
+                log.info("a message of an older attempt", extra={"action": "message_dropped"})
+            case _:
+                await self._followers.send_again(run, job)
+        return None
+
+    async def _begin(
+        self, queue: str, message: Message, stored: Stored[Run], job: Job, place: int
+    ) -> Prepared | None:
+        run = stored.value
+        state = run.steps[place]
+        if message.attempt != state.attempt + 1:
+            log.info("a message of an older attempt", extra={"action": "message_dropped"})
+            return None
+        now = self._clock.now()
+        if state.wake_at is not None and state.wake_at > now:
+            await self._dispatcher.send_later(run.timezone, message, state.wake_at)
+            return None
+        if state.status is StepStatus.PENDING and not Graph(job).startable(place, run.steps):
+            log.info("a step whose turn is not yet", extra={"action": "message_dropped"})
+            return None
+        if run.slot is None:
+            entry = await self._runs.get(queue, run.execution_id)
+            return await self._starter.admit(queue, stored, entry)
+        if now >= run.deadline:
+            return await self._starter.prepare(stored)
+        return Prepared(
+            step_type=job.steps[place].type,
+            claim=lambda: self._claims.claim(stored, job, place),
+        )
+
+    async def _running(
+        self, message: Message, stored: Stored[Run], job: Job, place: int, dequeue_count: int
+    ) -> Prepared | None:
+        run = stored.value
+        record = await self._store.step(run.key, place)
+        if record is None or record.value.fence != run.steps[place].fence:
+            return None
+        if self._expired(record.value, self._clock.now()):
+            return await self._take_over(stored, job, place, record)
+        if dequeue_count > 1:
+            await self._look_again_later(message, run, record.value)
+        else:
+            log.info("a step that is running already", extra={"action": "duplicate_dropped"})
+        return None
+
+    def _expired(self, record: StepRecord, now: datetime) -> bool:
+        return record.lease_until is None or now > record.lease_until + self._skew
+
+    async def _look_again_later(self, message: Message, run: Run, record: StepRecord) -> None:
+        until = record.lease_until or self._clock.now()
+        again = until + self._skew + timedelta(seconds=LEASE_LOOK_SECONDS)
+        await self._dispatcher.send(run.timezone, message, again)
+
+    async def _take_over(
+        self, stored: Stored[Run], job: Job, place: int, record: Stored[StepRecord]
+    ) -> Prepared | None:
+        run, spec = stored.value, job.steps[place]
+        state = run.steps[place]
+        log.warning("the worker of a step is lost", extra={"action": "step_taken_over"})
+        refusal = _refusal(spec.on_interrupt, state)
+        if refusal is None:
+            return Prepared(
+                step_type=spec.type,
+                claim=lambda: self._claims.take_over(stored, job, place, record),
+            )
+        dead = Claim(run=stored, job=job, place=place, record=record.value, step_etag=record.etag)
+        outcome = Outcome(error_code="step_interrupted", error_message=refusal)
+        recorded = await self._claims.record(dead, outcome)
+        if recorded is not None:
+            await self._followers.follow(recorded)
+        return None
+
+
+def _refusal(rule: OnInterrupt, state: StepState) -> str | None:
+    if rule is OnInterrupt.FAIL:
+        return (
+            "the worker died while the step ran, and on_interrupt is fail: find out what it did,"
+            " then run the job again"
+        )
+    if state.interruptions >= MAX_INTERRUPTIONS:
+        return f"the worker died {state.interruptions + 1} times while the step ran"
+    return None

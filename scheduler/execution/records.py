@@ -1,0 +1,164 @@
+"""Run rows and step rows as stored, and back; a new field has a default, for the old rows."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from scheduler.dispatch.ids import ExecutionId
+from scheduler.dispatch.run_index import Trigger
+from scheduler.execution.model import Attempt, Run, StepRecord, StepState
+from scheduler.execution.states import RunState, StepStatus
+from scheduler.jobs.model import Overlap, StepId, plain_json
+from scheduler.storage.tables import Row, Value
+
+SCHEMA = 1
+
+
+def run_columns(run: Run) -> dict[str, Value]:
+    """A run row's values."""
+    steps = [_compact(step) for step in run.steps]
+    return {
+        "v": SCHEMA,
+        "execution_id": run.execution_id,
+        "job_name": run.job_name,
+        "timezone": run.timezone,
+        "definition": run.definition,
+        "state": run.state,
+        "trigger": run.trigger,
+        "scheduled_time": run.scheduled_time,
+        "created_at": run.created_at,
+        "deadline": run.deadline,
+        "progress_at": run.progress_at,
+        "start_time": run.start_time,
+        "end_time": run.end_time,
+        "overlap": run.overlap,
+        "priority": run.priority,
+        "holds_current": run.holds_current,
+        "slot": run.slot,
+        "slot_etag": run.slot_etag,
+        "message": run.message,
+        "requested_by": run.requested_by,
+        "inline": run.inline,
+        "steps": json.dumps(steps, separators=(",", ":"), default=plain_json),
+    }
+
+
+def run_of(row: Row) -> Run:
+    """Reads a run row."""
+    values = row.values
+    return Run(
+        execution_id=ExecutionId(str(values["execution_id"])),
+        job_name=str(values["job_name"]),
+        timezone=str(values["timezone"]),
+        definition=str(values["definition"]),
+        state=RunState(str(values["state"])),
+        trigger=Trigger(str(values["trigger"])),
+        scheduled_time=_required_instant(values["scheduled_time"]),
+        created_at=_required_instant(values["created_at"]),
+        deadline=_required_instant(values["deadline"]),
+        progress_at=_required_instant(values["progress_at"]),
+        start_time=_instant(values.get("start_time")),
+        end_time=_instant(values.get("end_time")),
+        overlap=Overlap(str(values.get("overlap") or Overlap.SKIP)),
+        priority=int(str(values.get("priority") or 0)),
+        holds_current=bool(values.get("holds_current")),
+        slot=_text(values.get("slot")),
+        slot_etag=_text(values.get("slot_etag")),
+        message=str(values.get("message") or ""),
+        requested_by=str(values.get("requested_by") or ""),
+        inline=bool(values.get("inline")),
+        steps=tuple(_step_state(step) for step in json.loads(str(values["steps"]))),
+    )
+
+
+def step_columns(record: StepRecord) -> dict[str, Value]:
+    """A step row's values."""
+    attempts = [asdict(attempt) for attempt in record.attempts]
+    return {
+        "v": SCHEMA,
+        "id": record.id,
+        "name": record.name,
+        "type": record.type,
+        "status": record.status,
+        "attempts": json.dumps(attempts, separators=(",", ":"), default=plain_json),
+        "fence": record.fence,
+        "lease_until": record.lease_until,
+        "start_time": record.start_time,
+        "end_time": record.end_time,
+        "output": record.output,
+        "output_truncated": record.output_truncated,
+        "output_blob": record.output_blob,
+        "error_code": record.error_code,
+        "error_message": record.error_message,
+        "metadata": None if record.metadata is None else json.dumps(dict(record.metadata)),
+    }
+
+
+def step_of(row: Row) -> StepRecord:
+    """Reads a step row."""
+    values = row.values
+    metadata = values.get("metadata")
+    return StepRecord(
+        id=StepId(str(values["id"])),
+        name=str(values["name"]),
+        type=str(values["type"]),
+        status=StepStatus(str(values["status"])),
+        attempts=tuple(_attempt(attempt) for attempt in json.loads(str(values["attempts"]))),
+        fence=_text(values.get("fence")),
+        lease_until=_instant(values.get("lease_until")),
+        start_time=_instant(values.get("start_time")),
+        end_time=_instant(values.get("end_time")),
+        output=_text(values.get("output")),
+        output_truncated=bool(values.get("output_truncated")),
+        output_blob=_text(values.get("output_blob")),
+        error_code=_text(values.get("error_code")),
+        error_message=_text(values.get("error_message")),
+        metadata=json.loads(str(metadata)) if metadata else None,
+    )
+
+
+def _compact(step: StepState) -> dict[str, Any]:
+    """A step's state without its unset fields: a hundred of them must fit one property."""
+    unset = StepState(id=step.id)
+    return {"id": step.id} | {
+        name: value for name, value in asdict(step).items() if value != getattr(unset, name)
+    }
+
+
+def _step_state(document: Mapping[str, Any]) -> StepState:
+    wake_at = document.get("wake_at")
+    return StepState(
+        **{
+            **document,
+            "id": StepId(document["id"]),
+            "status": StepStatus(document.get("status", StepStatus.PENDING)),
+            "wake_at": datetime.fromisoformat(wake_at) if wake_at else None,
+        }
+    )
+
+
+def _attempt(document: Mapping[str, Any]) -> Attempt:
+    end = document.get("end_time")
+    return Attempt(
+        **{
+            **document,
+            "start_time": datetime.fromisoformat(document["start_time"]),
+            "end_time": datetime.fromisoformat(end) if end else None,
+        }
+    )
+
+
+def _required_instant(value: Value) -> datetime:
+    if not isinstance(value, datetime):
+        raise TypeError(f"{value!r} is no instant")
+    return value
+
+
+def _instant(value: Value) -> datetime | None:
+    return None if value is None else _required_instant(value)
+
+
+def _text(value: Value) -> str | None:
+    return str(value) if value else None

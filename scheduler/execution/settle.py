@@ -1,0 +1,134 @@
+"""What is owed once an execution has ended. Each duty can be repeated; the `run:` row goes last."""
+
+from scheduler.dispatch.dispatcher import Dispatcher
+from scheduler.dispatch.ids import ExecutionId
+from scheduler.dispatch.messages import Message, MessageKind
+from scheduler.dispatch.run_index import RunIndex
+from scheduler.errors import ConflictingWrite
+from scheduler.execution.admission import Admission, Granted
+from scheduler.execution.model import Run
+from scheduler.execution.overlap import MAX_QUEUED, OverlapRule
+from scheduler.execution.states import RunState
+from scheduler.execution.store import ExecutionStore
+from scheduler.jobs.model import Overlap
+from scheduler.storage.keys import inverted
+from scheduler.storage.tables import Delete, Table, Upsert, Value
+from scheduler.telemetry import get_logger
+
+log = get_logger(__name__)
+
+
+class Settlement:
+    """Settles finished executions."""
+
+    def __init__(
+        self,
+        store: ExecutionStore,
+        overlap: OverlapRule,
+        admission: Admission,
+        runs: RunIndex,
+        days: Table,
+        dispatcher: Dispatcher,
+    ) -> None:
+        self._store = store
+        self._overlap = overlap
+        self._admission = admission
+        self._runs = runs
+        self._days = days
+        self._dispatcher = dispatcher
+
+    async def settle(self, run: Run, *, wait: str | None = None) -> None:
+        """Does all that is owed for a finished execution; `wait` is its wait row, if it has one.
+
+        Raises:
+            StorageUnavailable: storage cannot be reached; whoever sees the execution next repeats.
+        """
+        queue = self._dispatcher.queue_of(run.timezone)
+        await self._list_by_day(run)
+        if run.overlap is Overlap.QUEUE:
+            await self.start_queued(run.job_id)
+        granted = Granted(run.slot, run.slot_etag) if run.slot and run.slot_etag else None
+        await self._admission.leave(queue, run.execution_id, granted, wait)
+        await self.hand_over(run.timezone)
+        log.info(
+            "execution ended: %s",
+            run.state,
+            extra={
+                "action": "execution_ended",
+                "execution_id": run.execution_id,
+                "job_id": run.job_id,
+                "status": run.state,
+                "timezone": run.timezone,
+            },
+        )
+
+    async def settle_again(self, run: Run) -> None:
+        """Repeats what a crash may have left undone; nothing, when its `run:` row is gone.
+
+        Raises:
+            StorageUnavailable: storage cannot be reached.
+        """
+        queue = self._dispatcher.queue_of(run.timezone)
+        entry = await self._runs.get(queue, run.execution_id)
+        if entry is None:
+            return
+        if entry.slot is not None and run.slot is None:
+            held = await self._admission.held(queue, run.execution_id, entry.slot)
+            await self._admission.leave(queue, run.execution_id, held, entry.wait)
+        await self.settle(run, wait=entry.wait)
+
+    async def _list_by_day(self, run: Run) -> None:
+        end = run.end_time or run.progress_at
+        key = f"{inverted(end)}:{run.execution_id}"
+        columns: dict[str, Value] = {
+            "v": 1,
+            "execution_id": run.execution_id,
+            "job_id": run.job_id,
+            "job_name": run.job_name,
+            "timezone": run.timezone,
+            "state": run.state,
+            "trigger": run.trigger,
+            "scheduled_time": run.scheduled_time,
+            "start_time": run.start_time,
+            "end_time": end,
+        }
+        day = f"{end:%Y%m%d}"
+        await self._days.commit(day, [Upsert(key, columns)])
+        if run.state is not RunState.SUCCESS:
+            await self._days.commit(f"{day}!", [Upsert(key, columns)])
+
+    async def start_queued(self, job_id: str) -> None:
+        """Makes the run that has queued longest its job's active one, and sends its start.
+
+        Raises:
+            StorageUnavailable: storage cannot be reached.
+        """
+        for key, execution_id in await self._store.queued(job_id, limit=MAX_QUEUED):
+            stored = await self._store.run(execution_id)
+            if stored is None or stored.value.state.finished:
+                await self._store.drop_queued(job_id, key)
+                continue
+            run = stored.value
+            way_in = await self._overlap.way_in(run)
+            if way_in is None:
+                return
+            try:
+                changes = [way_in, Delete(key, None)]
+                await self._store.save(run.now_current(), stored.etag, changes)
+            except ConflictingWrite:
+                return
+            await self._send_start(run.timezone, execution_id)
+            return
+
+    async def hand_over(self, timezone: str) -> None:
+        """Gives free slots of a zone to those that wait, and sends their starts.
+
+        Raises:
+            StorageUnavailable: storage cannot be reached.
+        """
+        for handed in await self._admission.hand_over(self._dispatcher.queue_of(timezone)):
+            await self._send_start(timezone, handed.execution_id)
+
+    async def _send_start(self, timezone: str, execution_id: ExecutionId) -> None:
+        message = Message(kind=MessageKind.START, execution_id=execution_id)
+        await self._dispatcher.send(timezone, message)

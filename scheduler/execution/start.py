@@ -1,0 +1,232 @@
+"""Start messages: a run becomes an execution, gets a slot, and its first step is prepared.
+
+The fast way trusts what the message carries (versions of the `run:` row and of the job), and each
+write checks it. Whenever something does not hold, the slow way reads everything and decides anew.
+"""
+
+import asyncio
+
+from scheduler.clock import Clock
+from scheduler.dispatch.ids import ExecutionId, key_of
+from scheduler.dispatch.messages import Message
+from scheduler.dispatch.run_index import Announcement, Place, RunEntry, RunIndex, Trigger
+from scheduler.errors import ConflictingWrite
+from scheduler.execution.admission import Admission, Granted, Look, Moved
+from scheduler.execution.arrivals import Arrivals, new_run
+from scheduler.execution.claims import Claim, Claims
+from scheduler.execution.graph import Graph
+from scheduler.execution.model import Run
+from scheduler.execution.overlap import OverlapRule
+from scheduler.execution.prepared import Prepared, next_places, with_sent
+from scheduler.execution.settle import Settlement
+from scheduler.execution.states import RunState
+from scheduler.execution.store import ExecutionStore, Stored
+from scheduler.jobs.definitions import Definitions
+from scheduler.jobs.model import Overlap
+from scheduler.telemetry import get_logger
+
+log = get_logger(__name__)
+
+
+class Starter:
+    """Brings runs to their first step, or to whatever step is next."""
+
+    def __init__(
+        self,
+        *,
+        store: ExecutionStore,
+        runs: RunIndex,
+        arrivals: Arrivals,
+        definitions: Definitions,
+        overlap: OverlapRule,
+        admission: Admission,
+        claims: Claims,
+        settlement: Settlement,
+        clock: Clock,
+    ) -> None:
+        self._store = store
+        self._runs = runs
+        self._arrivals = arrivals
+        self._definitions = definitions
+        self._overlap = overlap
+        self._admission = admission
+        self._claims = claims
+        self._settlement = settlement
+        self._clock = clock
+
+    async def fast(
+        self, queue: str, message: Message, execution_id: ExecutionId
+    ) -> Prepared | None:
+        """Prepares a scheduled run that nothing has happened to; None: take the slow way.
+
+        Raises:
+            StorageUnavailable: storage cannot be reached.
+        """
+        if message.etag is None or message.revision is None:
+            return None
+        look, found = await asyncio.gather(
+            self._admission.look(queue),
+            self._arrivals.current_job(execution_id, message.revision),
+        )
+        if found is None:
+            return None
+        row, job = found
+        run = new_run(
+            execution_id,
+            job,
+            row.definition,
+            trigger=Trigger.SCHEDULE,
+            scheduled=key_of(execution_id).time,
+            now=self._clock.now(),
+        )
+        ready = Graph(job).progress(run.steps).ready
+        granted = await self._grant(queue, execution_id, message.etag, look) if ready else None
+        if granted is None:
+            return None
+        exclusive = run.overlap is not Overlap.ALLOW
+        begun = with_sent(run.in_slot(granted.slot, granted.etag), ready[1:])
+        if exclusive:
+            begun = begun.now_current()
+
+        async def claim() -> Claim | None:
+            try:
+                return await self._claims.create(begun, job, ready[0], claims_current=exclusive)
+            except ConflictingWrite:
+                return None
+
+        return Prepared(step_type=job.steps[ready[0]].type, claim=claim, siblings=ready[1:])
+
+    async def _grant(
+        self, queue: str, execution_id: ExecutionId, etag: str, look: Look
+    ) -> Granted | None:
+        try:
+            return await self._admission.grant(queue, execution_id, etag, look)
+        except Moved:
+            return None
+
+    async def slow(self, queue: str, execution_id: ExecutionId) -> Prepared | None:
+        """Prepares whatever the run needs next; None when nothing is to be done now.
+
+        Raises:
+            StorageUnavailable: storage cannot be reached.
+        """
+        entry, stored = await asyncio.gather(
+            self._runs.get(queue, execution_id), self._store.run(execution_id)
+        )
+        if stored is None:
+            if entry is None:
+                log.info("a run that is not known", extra={"action": "message_dropped"})
+                return None
+            stored = await self._arrivals.arrive(entry.announcement)
+        if stored is None:
+            await self._forget(queue, execution_id, entry)
+            return None
+        if stored.value.state.finished:
+            await self._settlement.settle_again(stored.value)
+            return None
+        return await self.admit(queue, stored, entry)
+
+    async def _forget(self, queue: str, execution_id: ExecutionId, entry: RunEntry | None) -> None:
+        log.info("an announcement that is void", extra={"action": "announcement_dropped"})
+        held = None
+        if entry is not None and entry.slot is not None:
+            held = await self._admission.held(queue, execution_id, entry.slot)
+        await self._admission.leave(queue, execution_id, held, entry.wait if entry else None)
+
+    async def admit(
+        self, queue: str, stored: Stored[Run], entry: RunEntry | None
+    ) -> Prepared | None:
+        """Prepares the next step of an unfinished execution, once it has its turn and a slot.
+
+        Raises:
+            StorageUnavailable: storage cannot be reached.
+        """
+        entry = entry or await self._announce_again(queue, stored.value)
+        entered = await self._enter(stored)
+        if entered is None or entered.value.state.finished:
+            if entered is not None:
+                await self._settlement.settle_again(entered.value)
+            return None
+        run = entered.value
+        if run.overlap is Overlap.QUEUE and not run.holds_current:
+            await self._runs.place(queue, run.execution_id, Place.QUEUED, self._clock.now())
+            return None
+        granted = await self._slot(queue, run, entry)
+        if granted is None:
+            return None
+        in_slot = run.in_slot(granted.slot, granted.etag)
+        return await self.prepare(Stored(in_slot, entered.etag))
+
+    async def _enter(self, stored: Stored[Run]) -> Stored[Run] | None:
+        run = stored.value
+        if run.state is not RunState.PENDING or run.holds_current or run.overlap is Overlap.ALLOW:
+            return stored
+        try:
+            return await self._overlap.enter(run, stored.etag, self._clock.now())
+        except ConflictingWrite:
+            return None
+
+    async def _announce_again(self, queue: str, run: Run) -> RunEntry:
+        announced = Announcement(
+            execution_id=run.execution_id,
+            timezone=run.timezone,
+            trigger=run.trigger,
+            scheduled=run.scheduled_time,
+            due=run.scheduled_time,
+        )
+        now = self._clock.now()
+        etags = await self._runs.announce(queue, [announced], now)
+        return RunEntry(
+            announcement=announced,
+            announced=now,
+            place=Place.ARRIVING,
+            since=now,
+            slot=None,
+            wait=None,
+            etag=etags[0],
+        )
+
+    async def _slot(self, queue: str, run: Run, entry: RunEntry) -> Granted | None:
+        if entry.slot is not None:
+            held = await self._admission.held(queue, run.execution_id, entry.slot)
+            if held is not None:
+                return held
+        if entry.place is not Place.WAITING:
+            look = await self._admission.look(queue)
+            try:
+                granted = await self._admission.grant(queue, run.execution_id, entry.etag, look)
+                if granted is not None:
+                    return granted
+                await self._admission.park(
+                    queue, run.execution_id, entry.etag, run.created_at, run.priority
+                )
+            except Moved:
+                return None
+        await self._settlement.hand_over(run.timezone)
+        return None
+
+    async def prepare(self, stored: Stored[Run]) -> Prepared | None:
+        """Prepares the next step of an execution that holds a slot, or ends it.
+
+        Raises:
+            StorageUnavailable: storage cannot be reached.
+        """
+        run = stored.value
+        now = self._clock.now()
+        job = await self._definitions.load(run.job_id, run.definition)
+        places = next_places(run, job, now)
+        if now >= run.deadline and all(step.fence is None for step in run.steps):
+            ended = await self._claims.expire(stored)
+        elif places:
+            begun = Stored(with_sent(run, places[1:]), stored.etag)
+            return Prepared(
+                step_type=job.steps[places[0]].type,
+                claim=lambda: self._claims.claim(begun, job, places[0]),
+                siblings=places[1:],
+            )
+        else:
+            recorded = await self._claims.advance(stored, job)
+            ended = recorded.run if recorded and recorded.run.state.finished else None
+        if ended is not None:
+            await self._settlement.settle(ended)
+        return None

@@ -1,0 +1,152 @@
+"""Reads and writes executions: run row and step rows, in the partition of their job."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from scheduler.dispatch.ids import ExecutionId, ExecutionKey, key_of
+from scheduler.errors import ConflictingWrite
+from scheduler.execution.model import Run, StepRecord
+from scheduler.execution.records import run_columns, run_of, step_columns, step_of
+from scheduler.storage.keys import after
+from scheduler.storage.tables import Change, Delete, Insert, Replace, Table
+
+CURRENT = "!current"
+QUEUE_PREFIX = "!queue:"
+
+
+@dataclass(frozen=True, slots=True)
+class Stored[T]:
+    """What was read or written, and its version; `others`: those of the rows written along."""
+
+    value: T
+    etag: str
+    others: tuple[str, ...] = ()
+
+
+def current_columns(execution_id: ExecutionId) -> dict[str, str]:
+    """The values of the row that marks a job's active run."""
+    return {"execution_id": execution_id}
+
+
+class ExecutionStore:
+    """Every write of an execution goes through here, its run row first: that row is the guard."""
+
+    def __init__(self, executions: Table) -> None:
+        self._executions = executions
+
+    async def run(self, execution_id: ExecutionId) -> Stored[Run] | None:
+        """Reads a run row, or None.
+
+        Raises:
+            StorageUnavailable: storage cannot be reached.
+        """
+        key = key_of(execution_id)
+        row = await self._executions.get(key.job_id, key.run_row)
+        return None if row is None else Stored(run_of(row), row.etag)
+
+    async def create(self, run: Run, changes: Sequence[Change] = ()) -> Stored[Run]:
+        """Makes an execution, with other rows of its job in the same transaction.
+
+        Raises:
+            ConflictingWrite: index 0: it exists; else of the other changes, counted from 1.
+            StorageUnavailable: storage cannot be reached.
+        """
+        insert = Insert(run.key.run_row, run_columns(run))
+        etags = await self._executions.commit(run.job_id, [insert, *changes])
+        return Stored(run, etags[0], tuple(etags[1:]))
+
+    async def save(self, run: Run, etag: str, changes: Sequence[Change] = ()) -> Stored[Run]:
+        """Replaces an execution of this version, with other rows in the same transaction.
+
+        Raises:
+            ConflictingWrite: index 0: it has changed; else of the other changes, counted from 1.
+            StorageUnavailable: storage cannot be reached.
+        """
+        replace = Replace(run.key.run_row, run_columns(run), etag)
+        etags = await self._executions.commit(run.job_id, [replace, *changes])
+        return Stored(run, etags[0], tuple(etags[1:]))
+
+    async def step(self, key: ExecutionKey, place: int) -> Stored[StepRecord] | None:
+        """Reads a step's row, or None when it has never started.
+
+        Raises:
+            StorageUnavailable: storage cannot be reached.
+        """
+        row = await self._executions.get(key.job_id, key.step_row(place))
+        return None if row is None else Stored(step_of(row), row.etag)
+
+    async def steps(self, key: ExecutionKey) -> dict[int, StepRecord]:
+        """Reads the rows of all steps that have started, by place.
+
+        Raises:
+            StorageUnavailable: storage cannot be reached.
+        """
+        prefix = key.step_rows
+        rows = self._executions.query(key.job_id, prefix, after(prefix))
+        return {int(row.key.removeprefix(prefix)): step_of(row) async for row in rows}
+
+    async def renew(
+        self, key: ExecutionKey, place: int, record: StepRecord, etag: str
+    ) -> Stored[StepRecord]:
+        """Writes a step's row alone, of this version: for its lease.
+
+        Raises:
+            ConflictingWrite: it has changed.
+            StorageUnavailable: storage cannot be reached.
+        """
+        change = Replace(key.step_row(place), step_columns(record), etag)
+        etags = await self._executions.commit(key.job_id, [change])
+        return Stored(record, etags[0])
+
+    async def current(self, job_id: str) -> Stored[ExecutionId] | None:
+        """Reads which execution of a job is the active one, or None.
+
+        Raises:
+            StorageUnavailable: storage cannot be reached.
+        """
+        row = await self._executions.get(job_id, CURRENT)
+        return (
+            None if row is None else Stored(ExecutionId(str(row.values["execution_id"])), row.etag)
+        )
+
+    async def queued(self, job_id: str, limit: int) -> list[tuple[str, ExecutionId]]:
+        """The runs that wait for the active one: row keys and ids, the first come first.
+
+        Raises:
+            StorageUnavailable: storage cannot be reached.
+        """
+        rows = self._executions.query(job_id, QUEUE_PREFIX, after(QUEUE_PREFIX), limit=limit)
+        return [(row.key, ExecutionId(str(row.values["execution_id"]))) async for row in rows]
+
+    async def drop_queued(self, job_id: str, key: str) -> None:
+        """Removes a queue row; one that is not there is no error.
+
+        Raises:
+            StorageUnavailable: storage cannot be reached.
+        """
+        try:
+            await self._executions.commit(job_id, [Delete(key, None)])
+        except ConflictingWrite:
+            return
+
+
+def insert_step(key: ExecutionKey, place: int, record: StepRecord) -> Change:
+    """The change that makes the row of a step that starts for the first time."""
+    return Insert(key.step_row(place), step_columns(record))
+
+
+def replace_step(
+    key: ExecutionKey, place: int, record: StepRecord, etag: str | None = None
+) -> Change:
+    """The change that replaces a step's row; without an ETag the run row beside it is the guard."""
+    return Replace(key.step_row(place), step_columns(record), etag)
+
+
+def claim_current(run: Run) -> Change:
+    """The change that makes a run its job's active one; refused while another is."""
+    return Insert(CURRENT, current_columns(run.execution_id))
+
+
+def leave_current() -> Change:
+    """The change by which the active run steps back."""
+    return Delete(CURRENT, None)

@@ -1,0 +1,54 @@
+"""Job definitions as encrypted blobs, named by the hash of their text."""
+
+from collections import OrderedDict
+
+from scheduler.errors import StorageUnavailable
+from scheduler.jobs.model import Job
+from scheduler.security.encryption import Cipher
+from scheduler.storage.blobs import Container
+
+_CACHED = 500
+
+
+class Definitions:
+    """Writes a definition once a change; reads are cached, for a hash never changes its content."""
+
+    def __init__(self, blobs: Container, cipher: Cipher) -> None:
+        self._blobs = blobs
+        self._cipher = cipher
+        self._cache: OrderedDict[tuple[str, str], Job] = OrderedDict()
+
+    async def put(self, job: Job) -> str:
+        """Stores a definition; returns its hash.
+
+        Raises:
+            StorageUnavailable: storage cannot be reached.
+        """
+        name = job.hash
+        if (job.id, name) not in self._cache:
+            await self._blobs.put(f"{job.id}/{name}", self._cipher.encrypt(job.to_json()))
+        self._remember(job, name)
+        return name
+
+    async def load(self, job_id: str, name: str) -> Job:
+        """Reads the definition with this hash.
+
+        Raises:
+            StorageUnavailable: storage cannot be reached, or has not got it.
+        """
+        cached = self._cache.get((job_id, name))
+        if cached is not None:
+            self._cache.move_to_end((job_id, name))
+            return cached
+        content = await self._blobs.get(f"{job_id}/{name}")
+        if content is None:
+            raise StorageUnavailable(f"the definition {name} of job {job_id} is not there")
+        job = Job.from_json(self._cipher.decrypt(content))
+        self._remember(job, name)
+        return job
+
+    def _remember(self, job: Job, name: str) -> None:
+        self._cache[job.id, name] = job
+        self._cache.move_to_end((job.id, name))
+        if len(self._cache) > _CACHED:
+            self._cache.popitem(last=False)

@@ -1,0 +1,83 @@
+"""The due row, all that the tick needs to know of a job; and the pointer to it."""
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import datetime
+
+from scheduler.jobs.model import JobId, Schedule, plain_json, schedule_from
+from scheduler.storage.keys import sortable
+from scheduler.storage.tables import Row, Value
+
+DUE_PREFIX = "due:"
+NEXT_PREFIX = "next:"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Due:
+    """A job's next run: `nominal` by its schedule, `at` with jitter added.
+
+    `error` is set when the next run could not be computed and the row waits to be tried again.
+    """
+
+    job_id: JobId
+    timezone: str
+    schedule: Schedule
+    revision: str
+    nominal: datetime
+    at: datetime
+    tzdata: str
+    error: str | None = None
+
+    @property
+    def key(self) -> str:
+        """The row key, sorting by `at`."""
+        return f"{DUE_PREFIX}{sortable(self.at)}:{self.job_id}"
+
+    @property
+    def next_key(self) -> str:
+        """The row key of the pointer."""
+        return next_key(self.job_id)
+
+    def columns(self) -> dict[str, Value]:
+        """The row's values."""
+        return {
+            "v": 1,
+            "job_id": self.job_id,
+            "timezone": self.timezone,
+            "schedule": json.dumps(asdict(self.schedule), default=plain_json),
+            "revision": self.revision,
+            "nominal": self.nominal,
+            "at": self.at,
+            "tzdata": self.tzdata,
+            "error": self.error,
+        }
+
+    def pointer(self) -> dict[str, Value]:
+        """The values of the `next:` row."""
+        return {"v": 1, "due_key": self.key, "nominal": self.nominal, "error": self.error or ""}
+
+
+def next_key(job_id: str) -> str:
+    """The row key of a job's pointer to its due row."""
+    return f"{NEXT_PREFIX}{job_id}"
+
+
+def due_of(row: Row) -> Due:
+    """Reads a due row."""
+    values = row.values
+    nominal, at = values["nominal"], values["at"]
+    if not isinstance(nominal, datetime) or not isinstance(at, datetime):
+        raise TypeError(f"the due row {row.key} has no instants")
+    schedule = schedule_from(json.loads(str(values["schedule"])))
+    if schedule is None:
+        raise TypeError(f"the due row {row.key} has no schedule")
+    return Due(
+        job_id=JobId(str(values["job_id"])),
+        timezone=str(values["timezone"]),
+        schedule=schedule,
+        revision=str(values["revision"]),
+        nominal=nominal,
+        at=at,
+        tzdata=str(values["tzdata"]),
+        error=str(values["error"]) if values.get("error") else None,
+    )
