@@ -61,6 +61,13 @@ class InvalidRequest(SchedulerError):
         """One fault in one field."""
         return cls([FieldError(pointer, code, message)])
 
+    def under(self, prefix: str) -> "InvalidRequest":
+        """The same faults, in a value that stands at the JSON pointer `prefix`."""
+        return InvalidRequest(
+            [FieldError(prefix + e.pointer, e.code, e.message) for e in self.errors],
+            message=self.message,
+        )
+
 
 def _summary(errors: list[FieldError]) -> str:
     first = f"{errors[0].pointer or 'body'}: {errors[0].message}" if errors else "invalid request"

@@ -69,7 +69,7 @@ class Settings(BaseModel):
     @field_validator("timezones")
     @classmethod
     def _known_zones(cls, zones: tuple[str, ...]) -> tuple[str, ...]:
-        unknown = sorted(set(zones) - available_timezones())
+        unknown = sorted(set(zones) - (available_timezones() - {"localtime", "Factory"}))
         if unknown:
             raise ValueError(f"no such IANA time zone: {', '.join(unknown)}")
         return tuple(dict.fromkeys(zones))

@@ -127,7 +127,8 @@ class StepType(ABC):
 
         Raises:
             StepFailed: the attempt failed; any other exception is reported as `step_crashed`.
-            asyncio.CancelledError: when cancelled, after the outside work has been stopped.
+            asyncio.CancelledError: when cancelled, after the outside work has been stopped. An
+                attempt whose effect took place all the same may return its result instead.
         """
 
     async def close(self) -> None:

@@ -154,7 +154,7 @@ def _too_deep() -> MalformedBody:
 
 
 def _malformed(message: str, code: str = "malformed_body") -> MalformedBody:
-    return MalformedBody.of("", code, message)
+    return MalformedBody([FieldError("", code, message)], message=message)
 
 
 def _kind(value: object) -> str:

@@ -16,7 +16,7 @@ from yaml.events import (
     SequenceStartEvent,
 )
 
-from scheduler.errors import MalformedBody
+from scheduler.errors import FieldError, MalformedBody
 
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,39})")
 _NUMBER = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
@@ -137,4 +137,4 @@ def _line(event: Event) -> str:
 
 
 def _malformed(message: str, code: str = "malformed_body") -> MalformedBody:
-    return MalformedBody.of("", code, message)
+    return MalformedBody([FieldError("", code, message)], message=message)

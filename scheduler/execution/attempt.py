@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -159,7 +160,7 @@ class Attempts:
                 error_message=f"no step type {claim.spec.type!r} is installed in this app",
             )
         try:
-            config = step_type.Config.model_validate(self._rendered(claim, step_type))
+            config = step_type.Config.model_validate_json(self._rendered(claim, step_type))
             return await step_type.run(config, context)
         except StepFailed as failure:
             return Outcome(
@@ -180,7 +181,7 @@ class Attempts:
                 retryable=True,
             )
 
-    def _rendered(self, claim: Claim, step_type: StepType) -> dict[str, Any]:
+    def _rendered(self, claim: Claim, step_type: StepType) -> str:
         run = claim.run.value
         values = TemplateValues(
             scheduled_time=run.scheduled_time,
@@ -192,10 +193,11 @@ class Attempts:
             attempt=claim.state.attempt,
         )
         templated = step_type.Config.TEMPLATED
-        return {
+        config = {
             name: render(value, values) if name in templated else value
             for name, value in claim.spec.config.items()
         }
+        return json.dumps(config)
 
     def _context(self, claim: Claim, lease: Lease) -> AttemptContext:
         run = claim.run.value

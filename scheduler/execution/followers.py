@@ -1,6 +1,5 @@
 """What comes after a record: the next steps' messages, a retry's, or the settlement."""
 
-
 from scheduler.clock import Clock
 from scheduler.dispatch.dispatcher import Dispatcher, Outgoing
 from scheduler.dispatch.messages import Message, MessageKind

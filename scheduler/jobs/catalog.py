@@ -31,7 +31,8 @@ class JobRow:
     created_at: datetime
     updated_at: datetime
     step_types: frozenset[str]
-    overlap: str | None
+    schedule_type: str | None
+    expression: str | None
     priority: int
     note: str | None
     etag: str
@@ -127,9 +128,17 @@ class Catalog:
         raise Conflict("many jobs are being created at once: try again", code="busy")
 
     async def change(
-        self, row: JobRow, job: Job, definition: str, due: Due | None, now: datetime, note: str
+        self,
+        row: JobRow,
+        job: Job,
+        definition: str,
+        due: Due | None,
+        now: datetime,
+        *,
+        keeps_plan: bool,
+        note: str,
     ) -> str:
-        """Replaces a job; `due.revision` equal to the row's means: the plan stays as it is.
+        """Replaces a job; with `keeps_plan` its schedule, zone and `enabled` are as they were.
 
         Returns the ETag of a new due row, or "".
 
@@ -137,8 +146,7 @@ class Catalog:
             PreconditionFailed: the job has been changed since `row` was read.
             StorageUnavailable: storage cannot be reached.
         """
-        keeps_plan = due is not None and due.revision == row.revision
-        revision = due.revision if due is not None else new_revision()
+        revision = row.revision if keeps_plan else due.revision if due else new_revision()
         columns = _columns(
             job,
             definition,
@@ -259,7 +267,8 @@ def _columns(
         "created_at": created,
         "updated_at": now,
         "step_types": ",".join(sorted(job.step_types)),
-        "overlap": job.schedule.overlap if job.schedule else "",
+        "schedule_type": job.schedule.type if job.schedule else "",
+        "expression": job.schedule.expression if job.schedule else "",
         "priority": job.priority,
     }
 
@@ -277,7 +286,8 @@ def _job_row(row: Row) -> JobRow:
         created_at=_instant(values["created_at"]),
         updated_at=_instant(values["updated_at"]),
         step_types=frozenset(str(values["step_types"]).split(",")),
-        overlap=str(values["overlap"]) if values.get("overlap") else None,
+        schedule_type=str(values["schedule_type"]) if values.get("schedule_type") else None,
+        expression=str(values["expression"]) if values.get("expression") else None,
         priority=int(str(values["priority"])),
         note=str(values["note"]) if values.get("note") else None,
         etag=row.etag,

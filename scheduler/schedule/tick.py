@@ -27,6 +27,7 @@ from scheduler.telemetry import get_logger
 log = get_logger(__name__)
 WAKE_PREFIX = "wake:"
 MAX_ROWS_A_PASS = 2_000
+MAX_PASSES = 10
 _ROWS_A_MOVE = MAX_CHANGES // 3
 
 
@@ -63,7 +64,7 @@ class Tick:
         """
         until = self._clock.now() + self._horizon
         count = 0
-        while True:
+        for _ in range(MAX_PASSES):
             found = await asyncio.gather(*(self._due_rows(shard, until) for shard in SHARDS))
             rows = [row for shard in found for row in shard]
             count += await self.announce(rows)
@@ -108,7 +109,7 @@ class Tick:
 
     async def _send(self, timezone: str, runs: Sequence[Announcement], now: datetime) -> None:
         queue = self._dispatcher.queue_of(timezone)
-        for batch in batched(runs, MAX_CHANGES):
+        for batch in batched(runs, MAX_CHANGES, strict=False):
             etags = await self._runs.announce(queue, batch, now)
             starts = [
                 Outgoing(_start(run, etag), run.due) for run, etag in zip(batch, etags, strict=True)
@@ -116,7 +117,7 @@ class Tick:
             await self._dispatcher.send_all(timezone, starts)
 
     async def _move_all(self, shard: str, moves: Sequence[tuple[DueRow, Plan]]) -> None:
-        for batch in batched(moves, _ROWS_A_MOVE):
+        for batch in batched(moves, _ROWS_A_MOVE, strict=False):
             try:
                 await self._jobs.commit(shard, [c for move in batch for c in _move(*move)])
             except ConflictingWrite:

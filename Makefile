@@ -1,0 +1,36 @@
+# Every target first installs what this machine lacks; a second run finds nothing to do.
+VENV_PYTHON := .venv/bin/python
+PORT ?= 7071
+export PORT
+
+.PHONY: help setup run test check serve clean
+
+help:
+	@echo "make run    starts everything, runs the example job with visible progress, and stops"
+	@echo "make serve  serves the scheduler on PORT (7071) until Ctrl-C; data stay in .local/"
+	@echo "make test   runs all checks and the whole test suite"
+	@echo "make check  runs the checks alone: lint, format, types, import rules"
+	@echo "make setup  installs what is missing, and nothing else"
+	@echo "make clean  removes what setup and tools have made; data in .local/ stay"
+
+setup:
+	@sh tools/setup/setup.sh
+
+run: setup
+	@PYTHONPATH=. $(VENV_PYTHON) examples/office-calendar/run.py
+
+serve: setup
+	@$(VENV_PYTHON) -m tools.serve --stop-with-parent
+
+check: setup
+	$(VENV_PYTHON) -m ruff check .
+	$(VENV_PYTHON) -m ruff format --check .
+	$(VENV_PYTHON) -m mypy
+	.venv/bin/lint-imports
+
+test: check
+	$(VENV_PYTHON) -m pytest
+
+clean:
+	rm -rf .venv node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

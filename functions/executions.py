@@ -1,0 +1,61 @@
+"""Executions: run a job now, and read how a run went."""
+
+import re
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from functions.http import Body, Reply, Request, endpoint, new_blueprint
+from scheduler.app import App
+from scheduler.security.principals import Role
+
+MAX_WAIT_SECONDS = 100
+POLL_SECONDS = 1
+_WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})", re.IGNORECASE)
+
+blueprint = new_blueprint()
+
+
+@endpoint(
+    blueprint,
+    method="POST",
+    route="api/v2/jobs/execute",
+    role=Role.OPERATOR,
+    summary="Runs a job now: one given in the body, or a stored one",
+    body=Body.REQUIRED,
+    status=202,
+)
+async def execute_job(app: App, request: Request) -> Reply:
+    """Starts a job; with `Prefer: wait=N` the reply waits for its end, up to N seconds."""
+    wait = _wait_seconds(request.headers)
+    reply = await app.executions.execute(
+        request.caller, request.principal, request.body, min(wait, MAX_WAIT_SECONDS)
+    )
+    path = f"/api/v2/executions/{reply.execution_id}"
+    target = urlsplit(request.url)
+    headers = {
+        "Location": path,
+        "Operation-Location": f"{target.scheme}://{target.netloc}{path}",
+    }
+    if wait:
+        headers["Preference-Applied"] = f"wait={min(wait, MAX_WAIT_SECONDS)}"
+    if reply.finished:
+        return Reply(reply.body, 200, headers)
+    return Reply(reply.body, 202, headers | {"Retry-After": str(POLL_SECONDS)})
+
+
+@endpoint(
+    blueprint,
+    method="GET",
+    route="api/v2/executions/{execution_id}",
+    role=Role.VIEWER,
+    summary="Reads an execution and its steps",
+)
+async def read_execution(app: App, request: Request) -> Reply:
+    """An execution; while it is unfinished, `Retry-After` says when to look again."""
+    reply = await app.executions.read(request.path["execution_id"])
+    return Reply(reply.body, 200, {} if reply.finished else {"Retry-After": str(POLL_SECONDS)})
+
+
+def _wait_seconds(headers: Mapping[str, str]) -> int:
+    match = _WAIT.search(headers.get("prefer", ""))
+    return int(match[1]) if match else 0

@@ -1,0 +1,125 @@
+"""An execution as the API shows it."""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from scheduler.execution.model import Run, StepRecord, StepState
+from scheduler.execution.states import RunState, StepStatus
+from scheduler.jobs.model import Job, StepSpec
+
+_SENTENCES = {
+    RunState.PENDING: "waiting to start",
+    RunState.RUNNING: "running",
+    RunState.RETRYING: "waiting to try a step again",
+    RunState.SUCCESS: "every step succeeded",
+    RunState.PARTIAL_SUCCESS: "done, though a step that may fail did fail",
+    RunState.CANCELLED: "cancelled",
+    RunState.TIMEOUT: "ran out of time",
+    RunState.SKIPPED: "skipped",
+}
+
+
+def execution_document(
+    run: Run, job: Job | None, records: Mapping[int, StepRecord]
+) -> dict[str, Any]:
+    """The JSON of an execution; steps that have not started yet are in it too."""
+    specs = job.steps if job is not None else ()
+    steps = [
+        _step(spec, state, records.get(place))
+        for place, (spec, state) in enumerate(zip(specs, run.steps, strict=False))
+    ]
+    return {
+        "message": _message(run, steps),
+        "execution_id": run.execution_id,
+        "job_id": run.job_id,
+        "job_name": run.job_name,
+        "status": run.state.value,
+        "timezone": run.timezone,
+        "scheduled_time": run.scheduled_time,
+        "start_time": run.start_time,
+        "end_time": run.end_time,
+        "duration_seconds": _seconds(run.start_time, run.end_time),
+        "trigger": run.trigger.value,
+        "requested_by": run.requested_by or None,
+        "attempt": max((step.attempt for step in run.steps), default=1) or 1,
+        "steps": steps,
+        "step_count": len(steps),
+        "successful_steps": _count(run, StepStatus.SUCCESS),
+        "failed_steps": _count(run, StepStatus.FAILED) + _count(run, StepStatus.TIMEOUT),
+        "metadata": dict(job.metadata) if job is not None else {},
+    }
+
+
+def _message(run: Run, steps: list[dict[str, Any]]) -> str:
+    if run.message:
+        return run.message
+    if run.state is RunState.FAILED:
+        failed = [step for step in steps if step["status"] in ("failed", "timeout")]
+        if failed:
+            return f"step {failed[0]['step_id']} failed: {failed[0]['error_message']}"
+        return "failed"
+    return _SENTENCES[run.state]
+
+
+def _step(spec: StepSpec, state: StepState, record: StepRecord | None) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "step_id": spec.id,
+        "step_name": spec.name,
+        "step_type": spec.type,
+        "status": state.status.value,
+        "attempts": state.attempt,
+        "next_attempt_at": state.wake_at,
+        "start_time": None,
+        "end_time": None,
+        "duration_seconds": None,
+        "output": None,
+        "output_truncated": False,
+        "error_message": None,
+        "error_code": None,
+        "metadata": {},
+        "attempt_history": [],
+    }
+    return document if record is None else document | _recorded(record)
+
+
+def _recorded(record: StepRecord) -> dict[str, Any]:
+    return {
+        "start_time": record.start_time,
+        "end_time": record.end_time,
+        "duration_seconds": _seconds(record.start_time, record.end_time),
+        "output": _output(record),
+        "output_truncated": record.output_truncated,
+        "error_message": record.error_message,
+        "error_code": record.error_code,
+        "metadata": dict(record.metadata or {}),
+        "attempt_history": [
+            {
+                "attempt": attempt.number,
+                "outcome": attempt.outcome,
+                "start_time": attempt.start_time,
+                "end_time": attempt.end_time,
+                "duration_seconds": _seconds(attempt.start_time, attempt.end_time),
+                "error_code": attempt.error_code,
+                "error_message": attempt.error_message,
+            }
+            for attempt in record.attempts
+        ],
+    }
+
+
+def _output(record: StepRecord) -> Any:  # noqa: ANN401
+    if record.output is None or record.output_truncated:
+        return record.output
+    return json.loads(record.output)
+
+
+def _seconds(start: datetime | None, end: datetime | None) -> float | None:
+    if start is None or end is None:
+        return None
+    return round((end - start).total_seconds(), 3)
+
+
+def _count(run: Run, status: StepStatus) -> int:
+    return sum(step.status is status for step in run.steps)

@@ -1,0 +1,90 @@
+"""The list of jobs: by shard and id, page by page, filtered on the way."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from scheduler.api.paging import read_continuation, read_flag, read_limit, write_continuation
+from scheduler.dispatch.ids import SHARDS
+from scheduler.jobs.catalog import Catalog, JobRow
+from scheduler.schedule.zones import resolve_timezone
+
+MAX_ROWS_READ = 10_000
+_PLACE = frozenset({"shard", "id"})
+QUERY = ("limit", "continuation", "enabled_only", "timezone", "type", "name")
+
+
+class JobList:
+    """Lists stored jobs."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+
+    async def page(self, query: Mapping[str, str]) -> tuple[dict[str, Any], str | None]:
+        """One page and, when there is more, the continuation of the next.
+
+        Raises:
+            InvalidRequest: a wrong `limit`, `continuation`, `enabled_only` or `timezone`.
+        """
+        limit = read_limit(query)
+        wanted = _Filter(query)
+        place = read_continuation(query, _PLACE) or {"shard": SHARDS[0], "id": ""}
+        found: list[JobRow] = []
+        read = 0
+        following: str | None = None
+        for shard in SHARDS[_shard_index(place["shard"]) :]:
+            beyond = place["id"] if shard == place["shard"] else ""
+            async for row in self._catalog.rows(shard, beyond):
+                if len(found) == limit or read == MAX_ROWS_READ:
+                    following = write_continuation({"shard": shard, "id": beyond})
+                    break
+                read += 1
+                beyond = row.job_id
+                if wanted.matches(row):
+                    found.append(row)
+            if following is not None:
+                break
+        body = {
+            "message": f"{len(found)} jobs",
+            "jobs": [_document(row) for row in found],
+            "count": len(found),
+            "total_count": await self._catalog.total(),
+        }
+        return body, following
+
+
+class _Filter:
+    def __init__(self, query: Mapping[str, str]) -> None:
+        self._enabled_only = read_flag(query, "enabled_only")
+        zone = query.get("timezone")
+        self._timezone = resolve_timezone(zone) if zone is not None else None
+        self._type = query.get("type")
+        self._name = query.get("name", "").casefold()
+
+    def matches(self, row: JobRow) -> bool:
+        """Whether a job is one of those that were asked for."""
+        return (
+            (row.enabled or not self._enabled_only)
+            and self._timezone in (None, row.timezone)
+            and (self._type is None or self._type in row.step_types)
+            and row.name.casefold().startswith(self._name)
+        )
+
+
+def _shard_index(shard: str) -> int:
+    return SHARDS.index(shard) if shard in SHARDS else len(SHARDS)
+
+
+def _document(row: JobRow) -> dict[str, Any]:
+    schedule = (
+        {"type": row.schedule_type, "expression": row.expression} if row.schedule_type else None
+    )
+    return {
+        "id": row.job_id,
+        "name": row.name,
+        "timezone": row.timezone,
+        "enabled": row.enabled,
+        "step_types": sorted(row.step_types),
+        "schedule": schedule,
+        "created_at": row.created_at,
+        "updated_at": row.updated_at,
+    }

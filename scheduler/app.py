@@ -1,0 +1,275 @@
+"""The composition root: builds every part once per process. Nobody else builds a client."""
+
+import logging
+import os
+from functools import cache, cached_property
+
+from scheduler.api.executions import Executions
+from scheduler.api.job_list import JobList
+from scheduler.api.jobs import Jobs
+from scheduler.api.keys import Keys
+from scheduler.api.schedules import Schedules
+from scheduler.api.status import Status
+from scheduler.clock import Clock, SystemClock
+from scheduler.dispatch.dispatcher import Dispatcher
+from scheduler.dispatch.run_index import RunIndex
+from scheduler.execution.admission import Admission
+from scheduler.execution.arrivals import Arrivals
+from scheduler.execution.attempt import Attempts
+from scheduler.execution.claims import Claims
+from scheduler.execution.engine import Engine
+from scheduler.execution.followers import Followers
+from scheduler.execution.outputs import Outputs
+from scheduler.execution.overlap import OverlapRule
+from scheduler.execution.receive import StepReceiver
+from scheduler.execution.relay import Relay
+from scheduler.execution.settle import Settlement
+from scheduler.execution.start import Starter
+from scheduler.execution.store import ExecutionStore
+from scheduler.execution.upkeep import Upkeep
+from scheduler.jobs.catalog import Catalog
+from scheduler.jobs.definitions import Definitions
+from scheduler.schedule.heartbeat import Beat, Heartbeat
+from scheduler.schedule.tick import Tick
+from scheduler.security.audit import AuditLog
+from scheduler.security.authentication import Authenticator
+from scheduler.security.encryption import Cipher
+from scheduler.security.keys import KeyStore
+from scheduler.security.redaction import RedactingFilter, Redactor
+from scheduler.settings import Settings
+from scheduler.storage.account import Storage, TransportFactory
+from scheduler.telemetry import get_logger
+from steps.registry import Registry
+
+log = get_logger(__name__)
+
+
+class App:
+    """One scheduler: its parts, each made at its first use. Tests hand in clock and transport."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        clock: Clock | None = None,
+        transport: TransportFactory | None = None,
+        registry: Registry | None = None,
+    ) -> None:
+        self.settings = settings
+        self.clock: Clock = clock or SystemClock()
+        self.storage = Storage(settings, transport=transport)
+        self.registry = registry or Registry.discover()
+        self.redactor = Redactor.of(settings)
+        self.cipher = Cipher(settings.encryption_keys)
+        self.audit = AuditLog(self.storage.audit, self.clock)
+        self.dispatcher = Dispatcher(self.storage, settings, self.clock)
+        self.runs = RunIndex(self.storage.zones)
+        self.catalog = Catalog(self.storage)
+        self.definitions = Definitions(self.storage.definitions, self.cipher)
+        self.heartbeat = Heartbeat(self.storage.control)
+        self.store = ExecutionStore(self.storage.executions)
+        self.tick = Tick(self.storage.jobs, self.runs, self.dispatcher, settings, self.clock)
+
+    @cached_property
+    def authenticator(self) -> Authenticator:
+        """Knows the callers."""
+        return Authenticator(self._key_store, admin_key=self.settings.admin_key)
+
+    @cached_property
+    def _key_store(self) -> KeyStore:
+        return KeyStore(self.storage.keys, pepper=self.settings.key_pepper, clock=self.clock)
+
+    @cached_property
+    def keys(self) -> Keys:
+        """The use cases of API keys."""
+        return Keys(self._key_store, audit=self.audit, clock=self.clock, registry=self.registry)
+
+    @cached_property
+    def jobs(self) -> Jobs:
+        """The use cases of stored jobs."""
+        return Jobs(
+            catalog=self.catalog,
+            definitions=self.definitions,
+            dispatcher=self.dispatcher,
+            tick=self.tick,
+            registry=self.registry,
+            audit=self.audit,
+            settings=self.settings,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def job_list(self) -> JobList:
+        """The list of jobs."""
+        return JobList(self.catalog)
+
+    @cached_property
+    def schedules(self) -> Schedules:
+        """The use case of scheduling a job."""
+        return Schedules(self.jobs, self.clock)
+
+    @cached_property
+    def executions(self) -> Executions:
+        """The use cases of executions."""
+        return Executions(
+            catalog=self.catalog,
+            definitions=self.definitions,
+            dispatcher=self.dispatcher,
+            runs=self.runs,
+            store=self.store,
+            registry=self.registry,
+            audit=self.audit,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def status(self) -> Status:
+        """Status and health."""
+        return Status(
+            storage=self.storage,
+            dispatcher=self.dispatcher,
+            heartbeat=self.heartbeat,
+            registry=self.registry,
+            cipher=self.cipher,
+            settings=self.settings,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def _admission(self) -> Admission:
+        return Admission(self.storage.zones, self.settings, self.clock)
+
+    @cached_property
+    def _claims(self) -> Claims:
+        return Claims(self.store, self.settings, self.clock)
+
+    @cached_property
+    def _overlap(self) -> OverlapRule:
+        return OverlapRule(self.store)
+
+    @cached_property
+    def _settlement(self) -> Settlement:
+        return Settlement(
+            self.store,
+            self._overlap,
+            self._admission,
+            self.runs,
+            self.storage.days,
+            self.dispatcher,
+        )
+
+    @cached_property
+    def _followers(self) -> Followers:
+        return Followers(
+            store=self.store,
+            admission=self._admission,
+            dispatcher=self.dispatcher,
+            settlement=self._settlement,
+            settings=self.settings,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def _starter(self) -> Starter:
+        return Starter(
+            store=self.store,
+            runs=self.runs,
+            arrivals=Arrivals(
+                self.catalog, self.definitions, self.store, self._overlap, self.clock
+            ),
+            definitions=self.definitions,
+            overlap=self._overlap,
+            admission=self._admission,
+            claims=self._claims,
+            settlement=self._settlement,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def engine(self) -> Engine:
+        """Handles the messages of the zones' queues."""
+        return Engine(
+            starter=self._starter,
+            receiver=StepReceiver(
+                store=self.store,
+                runs=self.runs,
+                definitions=self.definitions,
+                claims=self._claims,
+                starter=self._starter,
+                followers=self._followers,
+                settlement=self._settlement,
+                dispatcher=self.dispatcher,
+                settings=self.settings,
+                clock=self.clock,
+            ),
+            attempts=Attempts(
+                self.registry,
+                self.store,
+                Outputs(self.storage.outputs, self.redactor),
+                self.redactor,
+                self.settings,
+                self.clock,
+            ),
+            claims=self._claims,
+            followers=self._followers,
+            dispatcher=self.dispatcher,
+            queues=self.storage.queues,
+            limits=self.settings.limit_by_step_type,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def relay(self) -> Relay:
+        """Handles the messages of zones without a trigger."""
+        return Relay(self.engine, self.storage.queues, self.dispatcher, self.settings)
+
+    @cached_property
+    def upkeep(self) -> Upkeep:
+        """Finds what a crash left lying."""
+        return Upkeep(
+            zones=self.storage.zones,
+            store=self.store,
+            runs=self.runs,
+            definitions=self.definitions,
+            admission=self._admission,
+            claims=self._claims,
+            followers=self._followers,
+            settlement=self._settlement,
+            dispatcher=self.dispatcher,
+            settings=self.settings,
+            clock=self.clock,
+        )
+
+    async def run_tick(self) -> None:
+        """What the timer asks for each minute: the due runs, the sweep of relayed zones, a beat.
+
+        Raises:
+            StorageUnavailable: storage cannot be reached; the next tick goes on.
+        """
+        began = self.clock.now()
+        announced = await self.tick.run()
+        await self.relay.sweep()
+        seconds = (self.clock.now() - began).total_seconds()
+        await self.heartbeat.beat(Beat(began, announced, seconds))
+        log.info(
+            "tick done",
+            extra={"action": "tick_done", "count": announced, "duration_ms": round(seconds * 1000)},
+        )
+
+    async def close(self) -> None:
+        """Closes what is open: pools, threads, connections."""
+        await self.registry.close()
+        await self.storage.close()
+
+
+@cache
+def get_app() -> App:
+    """This process's app.
+
+    Raises:
+        Misconfigured: a setting is missing or wrong.
+    """
+    app = App(Settings.load(os.environ))
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(RedactingFilter(app.redactor))
+    return app

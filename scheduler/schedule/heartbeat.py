@@ -1,0 +1,57 @@
+"""When the tick last ran: what readiness and status look at."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from scheduler.storage.tables import Table, Upsert
+
+_PARTITION = "control"
+_KEY = "tick"
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """A finished tick: when it began, how many runs it announced, how long it took (seconds)."""
+
+    at: datetime
+    announced: int
+    duration_seconds: float
+
+
+class Heartbeat:
+    """One row in the Control table."""
+
+    def __init__(self, control: Table) -> None:
+        self._control = control
+
+    async def beat(self, beat: Beat) -> None:
+        """Notes a finished tick.
+
+        Raises:
+            StorageUnavailable: storage cannot be reached.
+        """
+        row = Upsert(
+            _KEY,
+            {
+                "v": 1,
+                "at": beat.at,
+                "announced": beat.announced,
+                "duration_seconds": float(beat.duration_seconds),
+            },
+        )
+        await self._control.commit(_PARTITION, [row])
+
+    async def last(self) -> Beat | None:
+        """The last finished tick, or None before the first.
+
+        Raises:
+            StorageUnavailable: storage cannot be reached.
+        """
+        row = await self._control.get(_PARTITION, _KEY)
+        if row is None or not isinstance(row.values["at"], datetime):
+            return None
+        return Beat(
+            row.values["at"],
+            int(str(row.values["announced"])),
+            float(str(row.values["duration_seconds"])),
+        )
