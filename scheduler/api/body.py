@@ -18,7 +18,9 @@ from scheduler.errors import (
 
 MAX_BYTES = 1024 * 1024
 MAX_DEPTH = 64
-_JSON_TYPES = frozenset({"", "application/json", "text/json"})
+# `curl -d` says form-urlencoded unless told otherwise; what it sends here is JSON.
+_CURL_DEFAULT = "application/x-www-form-urlencoded"
+_JSON_TYPES = frozenset({"", "application/json", "text/json", _CURL_DEFAULT})
 _YAML_TYPES = frozenset({"application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml"})
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _UTF8 = frozenset({"", "utf-8", "utf8", "us-ascii"})
