@@ -2,8 +2,19 @@
 
 import azure.functions as func
 
-from functions import executions, health, jobs, keys, queues, schedules, status, steps, timers
+from functions import (
+    executions,
+    fallback,
+    health,
+    jobs,
+    keys,
+    queues,
+    schedules,
+    status,
+    steps,
+    timers,
+)
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
-for module in (executions, health, jobs, keys, queues, schedules, status, steps, timers):
+for module in (executions, fallback, health, jobs, keys, queues, schedules, status, steps, timers):
     app.register_functions(module.blueprint)

@@ -32,6 +32,8 @@ from scheduler.security.principals import Principal, Role
 from scheduler.telemetry import bound, get_logger
 
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}.*")
+ANY_QUERY = ("*",)
+"""For an endpoint whose query is not looked at."""
 _EVERY_REPLY = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 log = get_logger(__name__)
@@ -137,15 +139,36 @@ def endpoint(
             model=model,
         )
         ENDPOINTS.append(record)
-
-        async def serve(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
-            return await _serve(record, handler, req, _trace_id(req, context))
-
-        serve.__name__ = serve.__qualname__ = name
-        blueprint.route(route=route, methods=[method], auth_level=func.AuthLevel.ANONYMOUS)(serve)
+        _register(blueprint, record, [method], handler)
         return handler
 
     return register
+
+
+def catch_all(blueprint: func.Blueprint, route: str, handler: Handler) -> None:
+    """Serves what no endpoint serves, in every method, to callers without a key too."""
+    record = Endpoint(
+        name=handler.__name__,
+        method="ANY",
+        route=route,
+        role=None,
+        body=Body.NONE,
+        query=ANY_QUERY,
+        status=404,
+        summary="",
+        model=None,
+    )
+    _register(blueprint, record, ["GET", "POST", "PUT", "PATCH", "DELETE"], handler)
+
+
+def _register(
+    blueprint: func.Blueprint, record: Endpoint, methods: list[str], handler: Handler
+) -> None:
+    async def serve(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
+        return await _serve(record, handler, req, _trace_id(req, context))
+
+    serve.__name__ = serve.__qualname__ = record.name
+    blueprint.route(route=record.route, methods=methods, auth_level=func.AuthLevel.ANONYMOUS)(serve)
 
 
 async def _serve(
@@ -221,6 +244,8 @@ def _read(record: Endpoint, req: func.HttpRequest) -> dict[str, Any]:
 
 def _check_query(record: Endpoint, query: Mapping[str, str]) -> None:
     known = record.query
+    if known == ANY_QUERY:
+        return
     its = f"; it has {', '.join(known)}" if known else "; it has none"
     faults = [
         FieldError(

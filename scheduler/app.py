@@ -21,6 +21,7 @@ from scheduler.execution.engine import Engine
 from scheduler.execution.followers import Followers
 from scheduler.execution.outputs import Outputs
 from scheduler.execution.overlap import OverlapRule
+from scheduler.execution.poison import PoisonWatch
 from scheduler.execution.receive import StepReceiver
 from scheduler.execution.relay import Relay
 from scheduler.execution.settle import Settlement
@@ -236,6 +237,7 @@ class App:
             followers=self._followers,
             settlement=self._settlement,
             dispatcher=self.dispatcher,
+            poison=PoisonWatch(self.storage.queues, self.runs, self.dispatcher),
             settings=self.settings,
             clock=self.clock,
         )

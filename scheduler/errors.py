@@ -22,6 +22,7 @@ SchedulerError
 └── Misconfigured             a setting is missing or wrong; names the setting
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
@@ -126,9 +127,13 @@ class NotFound(SchedulerError):
 
 
 class MethodNotAllowed(SchedulerError):
-    """The path exists, the method does not."""
+    """The path exists, the method does not; `allowed` are those that do."""
 
     code = "method_not_allowed"
+
+    def __init__(self, message: str, *, allowed: Sequence[str]) -> None:
+        super().__init__(message)
+        self.allowed = tuple(allowed)
 
 
 class Conflict(SchedulerError):

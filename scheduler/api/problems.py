@@ -104,6 +104,8 @@ def _headers(error: Exception, code: str) -> dict[str, str]:
     headers = {"x-ms-error-code": code}
     if isinstance(error, StorageUnavailable):
         headers["Retry-After"] = str(error.retry_after_seconds)
+    if isinstance(error, MethodNotAllowed):
+        headers["Allow"] = ", ".join(error.allowed)
     if isinstance(error, NotAuthenticated):
         headers["WWW-Authenticate"] = CHALLENGE
     return headers

@@ -14,6 +14,7 @@ from scheduler.execution.admission import Admission
 from scheduler.execution.claims import Claims
 from scheduler.execution.followers import Followers
 from scheduler.execution.model import Run
+from scheduler.execution.poison import PoisonWatch
 from scheduler.execution.settle import Settlement
 from scheduler.execution.states import RunState, StepStatus
 from scheduler.execution.store import ExecutionStore, Stored
@@ -43,6 +44,7 @@ class Upkeep:
         followers: Followers,
         settlement: Settlement,
         dispatcher: Dispatcher,
+        poison: PoisonWatch,
         settings: Settings,
         clock: Clock,
     ) -> None:
@@ -55,6 +57,7 @@ class Upkeep:
         self._followers = followers
         self._settlement = settlement
         self._dispatcher = dispatcher
+        self._poison = poison
         self._stall = timedelta(seconds=settings.stall_seconds)
         self._skew = timedelta(seconds=settings.max_clock_skew_seconds)
         self._clock = clock
@@ -86,6 +89,7 @@ class Upkeep:
                 await self._entry(zone, entry)
         if waiting:
             await self._settlement.hand_over(zone.timezone)
+        await self._poison.look(zone)
         return count
 
     async def _entry(self, zone: ZoneQueue, entry: RunEntry) -> None:
