@@ -11,6 +11,7 @@ from enum import StrEnum
 from scheduler.dispatch.ids import ExecutionId
 from scheduler.errors import ConflictingWrite
 from scheduler.storage.tables import MAX_CHANGES, Delete, Row, Table, Upsert, Value
+from scheduler.storage.values import instant, number, optional_text
 
 PREFIX = "run:"
 
@@ -78,35 +79,25 @@ def placed(
 def entry_of(row: Row) -> RunEntry:
     """Reads a `run:` row. One that was announced and not yet received has no place."""
     values = row.values
-    announced = _instant(values["announced"])
+    announced = instant(values["announced"])
     return RunEntry(
         announcement=Announcement(
             execution_id=ExecutionId(row.key.removeprefix(PREFIX)),
             timezone=str(values["timezone"]),
             trigger=Trigger(str(values["trigger"])),
-            scheduled=_instant(values["scheduled"]),
-            due=_instant(values["due"]),
-            revision=_text(values.get("revision")),
-            skip_reason=_text(values.get("skip_reason")),
-            skip_count=int(str(values.get("skip_count") or 0)),
+            scheduled=instant(values["scheduled"]),
+            due=instant(values["due"]),
+            revision=optional_text(values.get("revision")),
+            skip_reason=optional_text(values.get("skip_reason")),
+            skip_count=number(values.get("skip_count")),
         ),
         place=Place(str(values.get("place") or Place.ARRIVING)),
         announced=announced,
-        since=_instant(values.get("since") or announced),
-        slot=_text(values.get("slot")),
-        wait=_text(values.get("wait")),
+        since=instant(values.get("since") or announced),
+        slot=optional_text(values.get("slot")),
+        wait=optional_text(values.get("wait")),
         etag=row.etag,
     )
-
-
-def _instant(value: Value) -> datetime:
-    if not isinstance(value, datetime):
-        raise TypeError(f"{value!r} is no instant")
-    return value
-
-
-def _text(value: Value) -> str | None:
-    return str(value) if value else None
 
 
 class RunIndex:

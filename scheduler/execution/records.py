@@ -12,6 +12,7 @@ from scheduler.execution.model import Attempt, Run, StepRecord, StepState
 from scheduler.execution.states import RunState, StepStatus
 from scheduler.jobs.model import Overlap, StepId, plain_json
 from scheduler.storage.tables import Row, Value
+from scheduler.storage.values import instant, number, optional_instant, optional_text
 
 SCHEMA = 1
 
@@ -55,17 +56,17 @@ def run_of(row: Row) -> Run:
         definition=str(values["definition"]),
         state=RunState(str(values["state"])),
         trigger=Trigger(str(values["trigger"])),
-        scheduled_time=_required_instant(values["scheduled_time"]),
-        created_at=_required_instant(values["created_at"]),
-        deadline=_required_instant(values["deadline"]),
-        progress_at=_required_instant(values["progress_at"]),
-        start_time=_instant(values.get("start_time")),
-        end_time=_instant(values.get("end_time")),
+        scheduled_time=instant(values["scheduled_time"]),
+        created_at=instant(values["created_at"]),
+        deadline=instant(values["deadline"]),
+        progress_at=instant(values["progress_at"]),
+        start_time=optional_instant(values.get("start_time")),
+        end_time=optional_instant(values.get("end_time")),
         overlap=Overlap(str(values.get("overlap") or Overlap.SKIP)),
-        priority=int(str(values.get("priority") or 0)),
+        priority=number(values.get("priority")),
         holds_current=bool(values.get("holds_current")),
-        slot=_text(values.get("slot")),
-        slot_etag=_text(values.get("slot_etag")),
+        slot=optional_text(values.get("slot")),
+        slot_etag=optional_text(values.get("slot_etag")),
         message=str(values.get("message") or ""),
         requested_by=str(values.get("requested_by") or ""),
         inline=bool(values.get("inline")),
@@ -106,15 +107,15 @@ def step_of(row: Row) -> StepRecord:
         type=str(values["type"]),
         status=StepStatus(str(values["status"])),
         attempts=tuple(_attempt(attempt) for attempt in json.loads(str(values["attempts"]))),
-        fence=_text(values.get("fence")),
-        lease_until=_instant(values.get("lease_until")),
-        start_time=_instant(values.get("start_time")),
-        end_time=_instant(values.get("end_time")),
-        output=_text(values.get("output")),
+        fence=optional_text(values.get("fence")),
+        lease_until=optional_instant(values.get("lease_until")),
+        start_time=optional_instant(values.get("start_time")),
+        end_time=optional_instant(values.get("end_time")),
+        output=optional_text(values.get("output")),
         output_truncated=bool(values.get("output_truncated")),
-        output_blob=_text(values.get("output_blob")),
-        error_code=_text(values.get("error_code")),
-        error_message=_text(values.get("error_message")),
+        output_blob=optional_text(values.get("output_blob")),
+        error_code=optional_text(values.get("error_code")),
+        error_message=optional_text(values.get("error_message")),
         metadata=json.loads(str(metadata)) if metadata else None,
     )
 
@@ -148,17 +149,3 @@ def _attempt(document: Mapping[str, Any]) -> Attempt:
             "end_time": datetime.fromisoformat(end) if end else None,
         }
     )
-
-
-def _required_instant(value: Value) -> datetime:
-    if not isinstance(value, datetime):
-        raise TypeError(f"{value!r} is no instant")
-    return value
-
-
-def _instant(value: Value) -> datetime | None:
-    return None if value is None else _required_instant(value)
-
-
-def _text(value: Value) -> str | None:
-    return str(value) if value else None

@@ -11,6 +11,7 @@ from scheduler.jobs.due import Due, due_of, next_key
 from scheduler.jobs.model import Job
 from scheduler.storage.account import Storage
 from scheduler.storage.tables import Change, Delete, Insert, Merge, Replace, Row, Upsert, Value
+from scheduler.storage.values import instant, number, optional_text
 
 JOB_PREFIX = "job:"
 COUNT_KEY = "count"
@@ -91,12 +92,12 @@ class Catalog:
             StorageUnavailable: storage cannot be reached.
         """
         row = await self._jobs.get(shard_of(job_id), next_key(job_id))
-        if row is None or not isinstance(row.values["nominal"], datetime):
+        if row is None:
             return None
         return NextRun(
             due_key=str(row.values["due_key"]),
-            nominal=row.values["nominal"],
-            error=str(row.values["error"]) if row.values.get("error") else None,
+            nominal=instant(row.values["nominal"]),
+            error=optional_text(row.values.get("error")),
         )
 
     async def create(self, job: Job, definition: str, due: Due | None, now: datetime) -> str:
@@ -200,7 +201,7 @@ class Catalog:
             StorageUnavailable: storage cannot be reached.
         """
         rows = [await self._jobs.get(shard, COUNT_KEY) for shard in SHARDS]
-        return sum(int(str(row.values["count"])) for row in rows if row is not None)
+        return sum(number(row.values["count"]) for row in rows if row is not None)
 
     async def rows(self, shard: str, beyond: str) -> AsyncIterator[JobRow]:
         """The jobs of a shard whose ids sort after `beyond`, in the order of their ids.
@@ -225,7 +226,7 @@ class Catalog:
         row = await self._jobs.get(shard, COUNT_KEY)
         if row is None:
             return Insert(COUNT_KEY, {"v": 1, "count": step})
-        count = int(str(row.values["count"])) + step
+        count = number(row.values["count"]) + step
         return Merge(COUNT_KEY, {"count": count}, row.etag)
 
     async def _old_plan(self, job_id: str, due: Due | None) -> list[Change]:
@@ -282,19 +283,13 @@ def _job_row(row: Row) -> JobRow:
         enabled=bool(values["enabled"]),
         definition=str(values["definition"]),
         revision=str(values["revision"]),
-        changed_at=_instant(values["changed_at"]),
-        created_at=_instant(values["created_at"]),
-        updated_at=_instant(values["updated_at"]),
+        changed_at=instant(values["changed_at"]),
+        created_at=instant(values["created_at"]),
+        updated_at=instant(values["updated_at"]),
         step_types=frozenset(str(values["step_types"]).split(",")),
-        schedule_type=str(values["schedule_type"]) if values.get("schedule_type") else None,
-        expression=str(values["expression"]) if values.get("expression") else None,
-        priority=int(str(values["priority"])),
-        note=str(values["note"]) if values.get("note") else None,
+        schedule_type=optional_text(values.get("schedule_type")),
+        expression=optional_text(values.get("expression")),
+        priority=number(values["priority"]),
+        note=optional_text(values.get("note")),
         etag=row.etag,
     )
-
-
-def _instant(value: Value) -> datetime:
-    if not isinstance(value, datetime):
-        raise TypeError(f"{value!r} is no instant")
-    return value

@@ -7,6 +7,7 @@ from datetime import datetime
 from scheduler.jobs.model import JobId, Schedule, plain_json, schedule_from
 from scheduler.storage.keys import sortable
 from scheduler.storage.tables import Row, Value
+from scheduler.storage.values import instant, optional_text
 
 DUE_PREFIX = "due:"
 NEXT_PREFIX = "next:"
@@ -65,9 +66,6 @@ def next_key(job_id: str) -> str:
 def due_of(row: Row) -> Due:
     """Reads a due row."""
     values = row.values
-    nominal, at = values["nominal"], values["at"]
-    if not isinstance(nominal, datetime) or not isinstance(at, datetime):
-        raise TypeError(f"the due row {row.key} has no instants")
     schedule = schedule_from(json.loads(str(values["schedule"])))
     if schedule is None:
         raise TypeError(f"the due row {row.key} has no schedule")
@@ -76,8 +74,8 @@ def due_of(row: Row) -> Due:
         timezone=str(values["timezone"]),
         schedule=schedule,
         revision=str(values["revision"]),
-        nominal=nominal,
-        at=at,
+        nominal=instant(values["nominal"]),
+        at=instant(values["at"]),
         tzdata=str(values["tzdata"]),
-        error=str(values["error"]) if values.get("error") else None,
+        error=optional_text(values.get("error")),
     )

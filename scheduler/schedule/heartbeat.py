@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from scheduler.storage.tables import Table, Upsert
+from scheduler.storage.values import instant, number
 
 _PARTITION = "control"
 _KEY = "tick"
@@ -48,10 +49,10 @@ class Heartbeat:
             StorageUnavailable: storage cannot be reached.
         """
         row = await self._control.get(_PARTITION, _KEY)
-        if row is None or not isinstance(row.values["at"], datetime):
+        if row is None:
             return None
         return Beat(
-            row.values["at"],
-            int(str(row.values["announced"])),
+            instant(row.values["at"]),
+            number(row.values["announced"]),
             float(str(row.values["duration_seconds"])),
         )
