@@ -11,7 +11,7 @@ help:
 	@echo "make test   runs all checks and the whole test suite"
 	@echo "make check  runs the checks alone: lint, format, types, import rules"
 	@echo "make setup  installs what is missing, and nothing else"
-	@echo "make clean  removes what setup and tools have made; data in .local/ stay"
+	@echo "make clean  removes all that was made here, the data in .local/ too"
 
 setup:
 	@sh tools/setup/setup.sh
@@ -29,8 +29,9 @@ check: setup
 	.venv/bin/lint-imports
 
 test: check
+	@sh tools/setup/setup.sh tests
 	$(VENV_PYTHON) -m pytest
 
 clean:
-	rm -rf .venv node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .local node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,5 +1,6 @@
 """`/api/v2/jobs`: stored jobs."""
 
+from typing import Any
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from functions.http import Body, Reply, Request, endpoint, new_blueprint
@@ -7,7 +8,8 @@ from scheduler.api.job_list import QUERY
 from scheduler.api.job_wire import JobBody
 from scheduler.api.jobs import JobReply
 from scheduler.app import App
-from scheduler.security.principals import Role
+from scheduler.security.audit import Caller
+from scheduler.security.principals import Principal, Role
 
 blueprint = new_blueprint()
 
@@ -67,15 +69,7 @@ async def read_job(app: App, request: Request) -> Reply:
 )
 async def replace_job(app: App, request: Request) -> Reply:
     """Replaces a job."""
-    return _reply(
-        await app.jobs.replace(
-            request.caller,
-            request.principal,
-            request.path["job_id"],
-            request.body,
-            request.headers.get("if-match"),
-        )
-    )
+    return _reply(await app.jobs.replace(*_edit(request)))
 
 
 @endpoint(
@@ -88,15 +82,7 @@ async def replace_job(app: App, request: Request) -> Reply:
 )
 async def patch_job(app: App, request: Request) -> Reply:
     """Changes fields of a job."""
-    return _reply(
-        await app.jobs.patch(
-            request.caller,
-            request.principal,
-            request.path["job_id"],
-            request.body,
-            request.headers.get("if-match"),
-        )
-    )
+    return _reply(await app.jobs.patch(*_edit(request)))
 
 
 @endpoint(
@@ -115,6 +101,16 @@ async def delete_job(app: App, request: Request) -> Reply:
         request.headers.get("if-match"),
     )
     return Reply(body)
+
+
+def _edit(request: Request) -> tuple[Caller, Principal, str, dict[str, Any], str | None]:
+    return (
+        request.caller,
+        request.principal,
+        request.path["job_id"],
+        request.body,
+        request.headers.get("if-match"),
+    )
 
 
 def _reply(reply: JobReply) -> Reply:

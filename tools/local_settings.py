@@ -7,6 +7,8 @@ import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
+# The host resolves %SCHEDULER_NAME% in bindings from the environment, not from the app's defaults.
+DEFAULTS = {"SCHEDULER_NAME": "scheduler"}
 SECRET_SETTINGS = ("SCHEDULER_ADMIN_KEY", "SCHEDULER_KEY_PEPPER", "SCHEDULER_ENCRYPTION_KEYS")
 
 
@@ -39,7 +41,7 @@ def kept_secrets(folder: Path) -> dict[str, str]:
 
 
 def local_settings(root: Path, environ: Mapping[str, str]) -> dict[str, str]:
-    """Settings by rank: the environment, `root`/local.settings.json (`Values`), kept secrets.
+    """Settings by rank: environment, `root`/local.settings.json (`Values`), kept secrets, defaults.
 
     An empty value counts as none, so an example file that is copied unchanged works.
 
@@ -51,6 +53,7 @@ def local_settings(root: Path, environ: Mapping[str, str]) -> dict[str, str]:
     if not isinstance(values, dict):
         raise SettingsUnreadable(f"{path}: Values is no object")
     ranked = (
+        DEFAULTS,
         kept_secrets(root / ".local"),
         {str(name): "" if value is None else str(value) for name, value in values.items()},
         environ,

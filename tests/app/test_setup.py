@@ -94,9 +94,13 @@ def test_without_python_or_node_setup_says_what_to_install(path: Path, project: 
 @pytest.mark.parametrize(
     ("apt", "user", "reason"),
     [
-        (False, 0, "there is no apt-get here: install unixODBC and the SQLite ODBC driver"),
+        (
+            False,
+            0,
+            "there is no apt-get here: install by hand what Debian calls unixodbc libsqliteodbc",
+        ),
         (True, 1000, "neither root nor sudo: have an administrator run"),
-        (True, 0, "apt-get could not install unixodbc and libsqliteodbc"),
+        (True, 0, "apt-get could not install unixodbc libsqliteodbc"),
     ],
 )
 def test_an_odbc_driver_that_cannot_be_installed_is_named(

@@ -41,10 +41,16 @@ def sqlite(step: SqlStep, sqlite_connection: str) -> Bench:
     return Bench(step, sqlite_connection)
 
 
+def _postgres_program() -> str | None:
+    """The server on PATH, or the newest where Debian puts it."""
+    installed = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
+    return shutil.which("postgres") or (str(installed[-1]) if installed else None)
+
+
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[str]:
     """A connection string, without a database, of a PostgreSQL server started for this run."""
-    server = shutil.which("postgres")
+    server = _postgres_program()
     if server is None:
         pytest.skip("no PostgreSQL server is installed (apt-get install postgresql)")
     programs = Path(server).resolve().parent

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs what the project needs and this machine lacks: the Python environment in .venv, Azurite
-# in node_modules, the SQLite ODBC driver. Says what to install where it cannot do so itself.
+# in node_modules, the SQLite ODBC driver; with the word `tests`, PostgreSQL and its driver too.
+# Says what to install where it cannot do so itself.
 set -eu
 cd "$(dirname "$0")/../.."
 . tools/setup/find.sh
@@ -54,34 +55,53 @@ install_node_packages() {
     hash_of package.json package-lock.json >node_modules/packages.stamp
 }
 
-has_sqlite_driver() {
+has_odbc_driver() {
     .venv/bin/python -c '
 import sys, pyodbc
-sys.exit(not any("sqlite" in name.lower() for name in pyodbc.drivers()))' 2>/dev/null
+sys.exit(not any(sys.argv[1] in name.lower() for name in pyodbc.drivers()))' "$1" 2>/dev/null
 }
 
-install_odbc_driver() {
-    has_sqlite_driver && return
+has_postgres_server() {
+    command -v postgres >/dev/null 2>&1 && return
+    for program in /usr/lib/postgresql/*/bin/postgres; do
+        [ -x "$program" ] && return
+    done
+    return 1
+}
+
+# install_debian PACKAGE...: installs with apt-get, as root or with sudo, or says what to install.
+install_debian() {
     command -v apt-get >/dev/null 2>&1 ||
-        fail "there is no apt-get here: install unixODBC and the SQLite ODBC driver by hand"
+        fail "there is no apt-get here: install by hand what Debian calls $*"
     if [ "$(id -u)" -eq 0 ]; then
         as_root="env"
     elif command -v sudo >/dev/null 2>&1 && { [ -t 0 ] || sudo -n true 2>/dev/null; }; then
         as_root="sudo env"
     else
-        fail "neither root nor sudo: have an administrator run" \
-            "'apt-get install unixodbc libsqliteodbc'"
+        fail "neither root nor sudo: have an administrator run 'apt-get install $*'"
     fi
-    say "installing unixodbc and libsqliteodbc"
-    apt_install || { $as_root apt-get -q update && apt_install; } ||
-        fail "apt-get could not install unixodbc and libsqliteodbc; its own message is above"
-    has_sqlite_driver ||
-        fail "no SQLite driver in odbcinst.ini after 'apt-get install unixodbc libsqliteodbc'"
+    say "installing $*"
+    apt_install "$@" || { $as_root apt-get -q update && apt_install "$@"; } ||
+        fail "apt-get could not install $*; its own message is above"
 }
 
 apt_install() {
     $as_root DEBIAN_FRONTEND=noninteractive \
-        apt-get -qq install --no-install-recommends unixodbc libsqliteodbc >/dev/null
+        apt-get -qq install --no-install-recommends "$@" >/dev/null
+}
+
+install_sqlite_driver() {
+    has_odbc_driver sqlite && return
+    install_debian unixodbc libsqliteodbc
+    has_odbc_driver sqlite ||
+        fail "no SQLite driver in odbcinst.ini after 'apt-get install unixodbc libsqliteodbc'"
+}
+
+install_postgres_for_tests() {
+    has_odbc_driver postgresql && has_postgres_server && return
+    install_debian postgresql odbc-postgresql
+    has_odbc_driver postgresql ||
+        fail "no PostgreSQL driver in odbcinst.ini after 'apt-get install odbc-postgresql'"
 }
 
 python=$(find_python_313) || fail "Python 3.13 with its venv module was not found: install it" \
@@ -89,4 +109,5 @@ python=$(find_python_313) || fail "Python 3.13 with its venv module was not foun
 has_node_20 || fail "Node.js 20 or newer with npm was not found on PATH: install it (nodejs.org)"
 install_python_packages
 install_node_packages
-install_odbc_driver
+install_sqlite_driver
+if [ "${1:-}" = tests ]; then install_postgres_for_tests; fi
