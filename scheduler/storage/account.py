@@ -1,12 +1,11 @@
 """The storage account: every table, queue and container of this scheduler, named by its prefix."""
 
 from collections.abc import Callable
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from azure.core.pipeline.transport import AsyncHttpTransport
 from azure.data.tables.aio import TableServiceClient
-from azure.identity.aio import DefaultAzureCredential, ManagedIdentityCredential
-from azure.storage.blob.aio import BlobServiceClient, ExponentialRetry
 from azure.storage.queue.aio import QueueServiceClient
 
 from scheduler.errors import Misconfigured
@@ -14,6 +13,13 @@ from scheduler.settings import Settings
 from scheduler.storage.blobs import Container
 from scheduler.storage.queues import Queues
 from scheduler.storage.tables import Table
+
+if TYPE_CHECKING:
+    from azure.identity.aio import DefaultAzureCredential, ManagedIdentityCredential
+    from azure.storage.blob.aio import BlobServiceClient
+
+# The SDK's own defaults wait 15 s before the first retry.
+_RETRIES = {"initial_backoff": 1, "increment_base": 1, "random_jitter_range": 1}
 
 type TransportFactory = Callable[[], AsyncHttpTransport[Any, Any]]
 
@@ -36,10 +42,10 @@ class Storage:
             retry_backoff_factor=0.4,
         )
         self._queues = self._service(
-            QueueServiceClient, settings.storage_queue_uri, retry_policy=self._retry()
-        )
-        self._blobs = self._service(
-            BlobServiceClient, settings.storage_blob_uri, retry_policy=self._retry()
+            QueueServiceClient,
+            settings.storage_queue_uri,
+            retry_total=settings.storage_retries,
+            **_RETRIES,
         )
         self.jobs = self._table("Jobs")
         self.executions = self._table("Executions")
@@ -52,12 +58,18 @@ class Storage:
         self.definitions = self._container("definitions")
         self.outputs = self._container("outputs")
 
-    def _retry(self) -> ExponentialRetry:
-        # The SDK's own default waits 15 s before the first retry.
-        retries = self._settings.storage_retries
-        return ExponentialRetry(
-            initial_backoff=1, increment_base=1, retry_total=retries, random_jitter_range=1
+    @cached_property
+    def _blobs(self) -> "BlobServiceClient":
+        # Imported at its first use: it costs a cold start more than all the rest.
+        from azure.storage.blob.aio import BlobServiceClient
+
+        client: BlobServiceClient = self._service(
+            BlobServiceClient,
+            self._settings.storage_blob_uri,
+            retry_total=self._settings.storage_retries,
+            **_RETRIES,
         )
+        return client
 
     def _service(self, client: Any, uri: str | None, **options: Any) -> Any:  # noqa: ANN401
         options |= {
@@ -76,7 +88,9 @@ class Storage:
             )
         return client(uri, credential=self._identity(), **options)
 
-    def _identity(self) -> DefaultAzureCredential | ManagedIdentityCredential:
+    def _identity(self) -> "DefaultAzureCredential | ManagedIdentityCredential":
+        from azure.identity.aio import DefaultAzureCredential, ManagedIdentityCredential
+
         if self._credential is None:
             client_id = self._settings.storage_client_id
             self._credential = (
@@ -90,11 +104,14 @@ class Storage:
         return Table(self._tables.get_table_client(f"{self._settings.name}{name}"))
 
     def _container(self, name: str) -> Container:
-        return Container(self._blobs.get_container_client(f"{self._settings.name}-{name}"))
+        full_name = f"{self._settings.name}-{name}"
+        return Container(full_name, lambda: self._blobs.get_container_client(full_name))
 
     async def close(self) -> None:
         """Closes all connections."""
-        for service in (self._tables, self._queues, self._blobs):
-            await service.close()
+        await self._tables.close()
+        await self._queues.close()
+        if "_blobs" in self.__dict__:
+            await self._blobs.close()
         if self._credential is not None:
             await self._credential.close()

@@ -1,17 +1,27 @@
 """Blob containers for what is too large for a row, made at their first use."""
 
+from collections.abc import Callable
+from functools import cached_property
+from typing import TYPE_CHECKING
+
 from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
-from azure.storage.blob.aio import ContainerClient
 
 from scheduler.storage.failures import storage_failures
 
+if TYPE_CHECKING:
+    from azure.storage.blob.aio import ContainerClient
+
 
 class Container:
-    """One container."""
+    """One container; its client is made by `connect` when it is first needed."""
 
-    def __init__(self, client: ContainerClient) -> None:
-        self._client = client
-        self._name: str = client.container_name
+    def __init__(self, name: str, connect: "Callable[[], ContainerClient]") -> None:
+        self._name = name
+        self._connect = connect
+
+    @cached_property
+    def _client(self) -> "ContainerClient":
+        return self._connect()
 
     async def put(self, name: str, content: bytes) -> None:
         """Writes a blob, over what may be there.
