@@ -26,7 +26,7 @@ async def no_such_route(app: App, request: Request) -> Reply:
 
 def _matches(route: str, path: str) -> bool:
     pattern = "[^/]+".join(re.escape(part) for part in _PARAMETER.split(route))
-    return re.fullmatch(pattern, path) is not None
+    return re.fullmatch(pattern, path, re.IGNORECASE) is not None
 
 
 catch_all(blueprint, "api/{*path}", no_such_route)

@@ -58,6 +58,7 @@ class App:
     ) -> None:
         self.settings = settings
         self.clock: Clock = clock or SystemClock()
+        self._started = self.clock.now()
         self.storage = Storage(settings, transport=transport)
         self.registry = registry or Registry.discover()
         self.redactor = Redactor.of(settings)
@@ -134,6 +135,7 @@ class App:
             cipher=self.cipher,
             settings=self.settings,
             clock=self.clock,
+            started=self._started,
         )
 
     @cached_property
@@ -205,7 +207,6 @@ class App:
             ),
             attempts=Attempts(
                 self.registry,
-                self.store,
                 Outputs(self.storage.outputs, self.redactor),
                 self.redactor,
                 self.settings,
@@ -214,8 +215,9 @@ class App:
             claims=self._claims,
             followers=self._followers,
             dispatcher=self.dispatcher,
+            store=self.store,
             queues=self.storage.queues,
-            limits=self.settings.limit_by_step_type,
+            settings=self.settings,
             clock=self.clock,
         )
 

@@ -71,7 +71,10 @@ class InvalidRequest(SchedulerError):
 
 
 def _summary(errors: list[FieldError]) -> str:
-    first = f"{errors[0].pointer or 'body'}: {errors[0].message}" if errors else "invalid request"
+    if not errors:
+        return "invalid request"
+    pointer, message = errors[0].pointer, errors[0].message
+    first = f"{pointer}: {message}" if pointer else message
     return first if len(errors) <= 1 else f"{first} (and {len(errors) - 1} more)"
 
 

@@ -1,11 +1,15 @@
 """What every test may use: one Azurite a run, and a scheduler name of its own for each test."""
 
+import os
 import secrets
 from collections.abc import Iterator
 
 import pytest
 
 from tools.azurite import Azurite
+from tools.process import loopback_without_proxy
+
+os.environ.update(loopback_without_proxy(os.environ))
 
 
 @pytest.fixture(scope="session")

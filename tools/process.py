@@ -155,9 +155,15 @@ def start_dev_host(
         *(sys.executable, "-m", "tools.devhost", "--app-dir", app_dir),
         *("--port", str(port), "--stop-with-parent", *flags),
     ]
-    return DevHost(
-        command, name=name, env={**os.environ, "PYTHONUNBUFFERED": "1", **env}, echo=echo
-    )
+    inherited = {**os.environ, **loopback_without_proxy(os.environ), "PYTHONUNBUFFERED": "1"}
+    return DevHost(command, name=name, env={**inherited, **env}, echo=echo)
+
+
+def loopback_without_proxy(environ: Mapping[str, str]) -> dict[str, str]:
+    """Variables by which HTTP clients reach this machine itself, whatever proxy is set."""
+    name = "no_proxy" if "no_proxy" in environ else "NO_PROXY"
+    hosts = ",".join(filter(None, (environ.get(name), "127.0.0.1", "localhost")))
+    return {"no_proxy": hosts, "NO_PROXY": hosts}
 
 
 class DevHost(ChildProcess):

@@ -21,6 +21,7 @@ from scheduler.execution.store import ExecutionStore
 from scheduler.jobs.catalog import Catalog
 from scheduler.jobs.definitions import Definitions
 from scheduler.jobs.model import Job
+from scheduler.schedule.transitions import FIRST_YEAR, LAST_YEAR
 from scheduler.schedule.triggers import next_instant
 from scheduler.security.audit import AuditLog, Caller
 from scheduler.security.principals import Principal, Role
@@ -182,18 +183,22 @@ class Executions:
 
     async def _announced(self, key: ExecutionKey) -> ExecutionReply:
         """The execution of a coming run of a job's schedule."""
+        if not FIRST_YEAR < key.time.year < LAST_YEAR:
+            raise _not_found(key.execution_id)
         row = await self._catalog.find(key.job_id)
         planned = await self._catalog.next_run(key.job_id) if row is not None else None
-        if row is None or planned is None:
+        if row is None or not row.enabled:
             raise _not_found(key.execution_id)
         job = await self._definitions.load(row.job_id, row.definition)
         before = key.time - timedelta(seconds=1)
         schedule = job.schedule
         now = self._clock.now()
+        # Its row moves on when a run is announced, and goes with the last one of a series.
+        coming = planned is not None and key.time >= planned.nominal
         if (
             schedule is None
             or not key.execution_id.endswith("Z")
-            or (key.time < planned.nominal and key.time <= now - timedelta(minutes=10))
+            or (not coming and key.time <= now - timedelta(minutes=10))
             or next_instant(schedule, job.timezone, before) != key.time
         ):
             raise _not_found(key.execution_id)

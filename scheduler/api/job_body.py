@@ -18,6 +18,7 @@ from scheduler.api.job_steps import (
     read_step,
 )
 from scheduler.api.job_wire import (
+    FORMATS,
     MAX_JOB_BYTES,
     MAX_STEPS,
     JobBody,
@@ -26,7 +27,8 @@ from scheduler.api.job_wire import (
     StepBody,
     json_bytes,
 )
-from scheduler.errors import InvalidRequest, ScheduleError
+from scheduler.dispatch.ids import JOB_ID_PATTERN, is_job_id
+from scheduler.errors import ScheduleError
 from scheduler.jobs import templates
 from scheduler.jobs.model import Job, JobId, Json, Schedule, ScheduleType, StepId, StepSpec
 from scheduler.schedule.triggers import validate_schedule
@@ -73,9 +75,8 @@ def parse_job(
         check_config(step, registry, faults)
     check_graph(steps, faults)
     _check_notifications(canonical, where, faults)
-    if job_id is not None and canonical.get("id", job_id) != job_id:
-        message = f"must be {job_id!r}, as in the path, or be left out"
-        faults.add(pointer(where, "id"), "id_mismatch", message)
+    if job_id is not None:
+        _check_path_id(job_id, canonical, where, faults)
     faults.check()
     if body is None:
         raise AssertionError("a body without faults is a body")
@@ -87,13 +88,18 @@ def unwrap_job(document: Mapping[str, Json]) -> tuple[Mapping[str, Json], str]:
     """The job of a body that holds it bare or in `{job: …}`, and its pointer.
 
     Raises:
-        InvalidRequest: `job` is there and no object.
+        InvalidRequest: `job` is there and no object, or something stands beside it.
     """
     if "job" not in document:
         return document, ""
     job = document["job"]
+    faults = Faults()
+    for name in document.keys() - {"job"}:
+        message = "is not read beside job; put it into the job, or leave it out"
+        faults.add(pointer("", name), "unknown_field", message)
     if not isinstance(job, dict):
-        raise InvalidRequest.of("/job", "wrong_type", f"must be an object, not {kind_of(job)}")
+        faults.add("/job", "wrong_type", f"must be an object, not {kind_of(job)}")
+    faults.check()
     return job, "/job"
 
 
@@ -115,6 +121,15 @@ def _without_nulls(document: Mapping[str, Json]) -> dict[str, Json]:
         if isinstance(kept.get(name), dict):
             kept[name] = {key: value for key, value in kept[name].items() if value is not None}
     return kept
+
+
+def _check_path_id(job_id: str, document: dict[str, Json], where: str, faults: Faults) -> None:
+    here = pointer(where, "id")
+    if not is_job_id(job_id):
+        faults.add(here, "invalid_format", f"in the path {FORMATS[JOB_ID_PATTERN]}")
+    elif document.get("id", job_id) != job_id:
+        message = f"must be {job_id!r}, as in the path, or be left out"
+        faults.add(here, "id_mismatch", message)
 
 
 def _read_steps(document: dict[str, Json], where: str, faults: Faults) -> list[WrittenStep]:

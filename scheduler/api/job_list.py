@@ -3,8 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
-from scheduler.api.paging import read_continuation, read_flag, read_limit, write_continuation
-from scheduler.dispatch.ids import SHARDS
+from scheduler.api.paging import (
+    invalid_continuation,
+    read_continuation,
+    read_flag,
+    read_limit,
+    write_continuation,
+)
+from scheduler.dispatch.ids import SHARDS, is_job_id
 from scheduler.jobs.catalog import Catalog, JobRow
 from scheduler.schedule.zones import resolve_timezone
 
@@ -27,11 +33,11 @@ class JobList:
         """
         limit = read_limit(query)
         wanted = _Filter(query)
-        place = read_continuation(query, _PLACE) or {"shard": SHARDS[0], "id": ""}
+        place = _place(query)
         found: list[JobRow] = []
         read = 0
         following: str | None = None
-        for shard in SHARDS[_shard_index(place["shard"]) :]:
+        for shard in SHARDS[SHARDS.index(place["shard"]) :]:
             beyond = place["id"] if shard == place["shard"] else ""
             async for row in self._catalog.rows(shard, beyond):
                 if len(found) == limit or read == MAX_ROWS_READ:
@@ -70,8 +76,11 @@ class _Filter:
         )
 
 
-def _shard_index(shard: str) -> int:
-    return SHARDS.index(shard) if shard in SHARDS else len(SHARDS)
+def _place(query: Mapping[str, str]) -> dict[str, str]:
+    place = read_continuation(query, _PLACE) or {"shard": SHARDS[0], "id": ""}
+    if place["shard"] not in SHARDS or not (place["id"] == "" or is_job_id(place["id"])):
+        raise invalid_continuation()
+    return place
 
 
 def _document(row: JobRow) -> dict[str, Any]:

@@ -15,7 +15,10 @@ MAX_METADATA_BYTES = 16 * 1024
 LONGEST_STEP_SECONDS = 6_900
 _YEARS = (1970, 2999)
 
-_NAME = r"^[^\x00-\x1f\x7f]*[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$"
+# No control characters, line separators or overrides of the reading direction; one visible.
+_LINE = r"[^\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]*"
+_VISIBLE = r"[^\x00-\x20\x7f-\xa0\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff]"
+_NAME = f"^{_LINE}{_VISIBLE}{_LINE}$"
 _STEP_ID = r"^[A-Za-z_][A-Za-z0-9_]{0,63}$"
 _TAG = r"^[^\s\x00-\x1f\x7f]+$"
 _HEADER_NAME = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"

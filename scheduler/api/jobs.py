@@ -110,6 +110,7 @@ class Jobs:
         """
         now = self._clock.now()
         self._require_a_run(job, now)
+        await self._catalog.require_new(job.id)
         await self._dispatcher.open_zone(job.timezone)
         definition = await self._definitions.put(job)
         due = plan_job(job, new_revision(), now)
@@ -153,6 +154,7 @@ class Jobs:
         if row is None:
             job = self.parse(principal, document, where=where, job_id=job_id)
             return await self.store(caller, job, "create_job")
+        principal.require_step_types(row.step_types)
         before = await self._definitions.load(row.job_id, row.definition)
         anchor = before.schedule.anchor if before.schedule else None
         job = self.parse(principal, document, where=where, job_id=job_id, anchor=anchor)

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from scheduler.api.body import pointer
 from scheduler.api.faults import Faults, did_you_mean, pointer_of, unknown_field
-from scheduler.api.job_wire import Name
+from scheduler.api.job_wire import Instant, Name
 from scheduler.clock import Clock
 from scheduler.jobs.model import Json
 from scheduler.security.audit import AuditLog, Caller
@@ -30,7 +30,7 @@ class KeyBody(BaseModel):
     name: Name
     role: Role
     step_types: list[str] | None = Field(None, max_length=100)
-    expires_at: AwareDatetime | None = None
+    expires_at: Instant | None = None
 
 
 class Keys:

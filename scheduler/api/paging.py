@@ -3,6 +3,7 @@
 import base64
 import binascii
 import json
+import re
 from collections.abc import Mapping
 
 from scheduler.errors import InvalidRequest
@@ -20,7 +21,7 @@ def read_limit(query: Mapping[str, str]) -> int:
     text = query.get("limit")
     if text is None:
         return DEFAULT_LIMIT
-    if not (text.isascii() and text.isdigit()) or not 1 <= int(text[:9]) <= MAX_LIMIT:
+    if not re.fullmatch("[0-9]{1,3}", text) or not 1 <= int(text) <= MAX_LIMIT:
         raise InvalidRequest.of(
             "", "invalid_limit", f"limit must be a whole number from 1 to {MAX_LIMIT}"
         )
@@ -50,10 +51,15 @@ def read_continuation(query: Mapping[str, str], names: frozenset[str]) -> dict[s
         or place.keys() != names
         or not all(isinstance(value, str) for value in place.values())
     ):
-        raise InvalidRequest.of(
-            "", "invalid_continuation", "continuation must be one that this list's next_link holds"
-        )
+        raise invalid_continuation()
     return place
+
+
+def invalid_continuation() -> InvalidRequest:
+    """The error for a continuation that no list gave out."""
+    return InvalidRequest.of(
+        "", "invalid_continuation", "continuation must be one that this list's next_link holds"
+    )
 
 
 def read_flag(query: Mapping[str, str], name: str) -> bool:

@@ -81,8 +81,16 @@ def _read(body: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     document = dict(job)
     if document.get("timezone") is None and body.get("timezone") is not None:
         document["timezone"] = resolve_timezone(body["timezone"])
-    zone = body.get("timezone") or document.get("timezone")
-    return document, resolve_timezone(zone if isinstance(zone, str) else "UTC")
+    return document, _zone_to_read_in(body.get("timezone"), document.get("timezone"))
+
+
+def _zone_to_read_in(named: str | None, own: object) -> str:
+    if named is not None:
+        return resolve_timezone(named)
+    try:
+        return resolve_timezone(own if isinstance(own, str) else "UTC")
+    except ScheduleError as error:
+        raise error.under("/job") from None
 
 
 def _coming_time(text: str, timezone: str, now: datetime) -> datetime:

@@ -61,6 +61,7 @@ class Status:
         cipher: Cipher,
         settings: Settings,
         clock: Clock,
+        started: datetime,
     ) -> None:
         self._storage = storage
         self._dispatcher = dispatcher
@@ -69,7 +70,7 @@ class Status:
         self._cipher = cipher
         self._settings = settings
         self._clock = clock
-        self._started = clock.now()
+        self._started = started
 
     async def status(self) -> dict[str, Any]:
         """The status of every zone, declared or in use.

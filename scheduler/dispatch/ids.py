@@ -12,9 +12,11 @@ from scheduler.storage.keys import inverted
 ExecutionId = NewType("ExecutionId", str)
 
 JOB_ID_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
+_JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _COMPACT = "%Y%m%dT%H%M%SZ"
 _EXECUTION_ID = re.compile(
-    r"(?P<job>[A-Za-z0-9_-]{1,64})\.(?P<time>\d{8}T\d{6}Z)(?P<rest>-[0-9a-f]{8}|\.b\d{1,5})?"
+    r"(?P<job>[A-Za-z0-9_-]{1,64})\.(?P<time>\d{8}T\d{6}Z)(?P<rest>-[0-9a-f]{8}|\.b\d{1,5})?",
+    re.ASCII,
 )
 
 
@@ -39,6 +41,11 @@ class ExecutionKey:
     def step_row(self, place: int) -> str:
         """The row key of the step at this place (from 0) in the definition."""
         return f"{self.step_rows}{place:03d}"
+
+
+def is_job_id(text: str) -> bool:
+    """Whether a text can be the id of a job: 1 to 64 letters, digits, `_` and `-`."""
+    return _JOB_ID.fullmatch(text) is not None
 
 
 def scheduled_id(job_id: str, scheduled: datetime) -> ExecutionId:

@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from scheduler.dispatch.ids import ExecutionId
 from scheduler.errors import ConflictingWrite
-from scheduler.storage.tables import MAX_CHANGES, Delete, Row, Table, Upsert, Value
+from scheduler.storage.tables import MAX_CHANGES, Delete, Merge, Row, Table, Upsert, Value
 from scheduler.storage.values import instant, number, optional_text
 
 PREFIX = "run:"
@@ -133,24 +133,31 @@ class RunIndex:
         row = await self._zones.get(zone_queue, run_key(execution_id))
         return None if row is None else entry_of(row)
 
-    async def place(
-        self, zone_queue: str, execution_id: ExecutionId, place: Place, now: datetime
-    ) -> None:
-        """Says where a run is that holds no slot and waits for none.
+    async def place(self, zone_queue: str, entry: RunEntry, place: Place, now: datetime) -> None:
+        """Says where a run is that holds no slot and waits for none, if its row is as it was read.
 
         Raises:
             StorageUnavailable: storage cannot be reached.
         """
-        await self._zones.commit(zone_queue, [Upsert(run_key(execution_id), placed(place, now))])
+        await self._merge(zone_queue, entry, placed(place, now))
 
-    async def sent_again(self, zone_queue: str, execution_id: ExecutionId, now: datetime) -> str:
-        """Marks a row as sent again now; returns its ETag.
+    async def sent_again(self, zone_queue: str, entry: RunEntry, now: datetime) -> str | None:
+        """Marks a row as sent again now; returns its ETag, None when it is not as it was read.
 
         Raises:
             StorageUnavailable: storage cannot be reached.
         """
-        change = Upsert(run_key(execution_id), {"announced": now})
-        return (await self._zones.commit(zone_queue, [change]))[0]
+        return await self._merge(zone_queue, entry, {"announced": now})
+
+    async def _merge(
+        self, zone_queue: str, entry: RunEntry, values: dict[str, Value]
+    ) -> str | None:
+        """A merge that never makes a row: what is left of a run that is over must stay gone."""
+        change = Merge(run_key(entry.announcement.execution_id), values, entry.etag)
+        try:
+            return (await self._zones.commit(zone_queue, [change]))[0]
+        except ConflictingWrite:
+            return None
 
     async def remove(self, zone_queue: str, execution_id: ExecutionId) -> None:
         """Removes a row; one that is not there is no error.

@@ -205,13 +205,19 @@ class Admission:
         except ConflictingWrite:
             return
 
-    async def rest(self, queue: str, execution_id: ExecutionId, granted: Granted) -> None:
-        """Gives a slot back for a run that sleeps; its wake-up asks for one again.
+    async def rest(
+        self,
+        queue: str,
+        execution_id: ExecutionId,
+        granted: Granted,
+        place: Place = Place.SLEEPING,
+    ) -> None:
+        """Gives a slot back for a run that sleeps, or queues; its next message asks for one again.
 
         Raises:
             StorageUnavailable: storage cannot be reached.
         """
-        columns = placed(Place.SLEEPING, self._clock.now())
+        columns = placed(place, self._clock.now())
         try:
             await self._zones.commit(
                 queue,

@@ -14,7 +14,6 @@ from scheduler.execution.claims import Claim
 from scheduler.execution.lease import Lease
 from scheduler.execution.outcome import Outcome
 from scheduler.execution.outputs import Outputs, storable
-from scheduler.execution.store import ExecutionStore
 from scheduler.jobs.templates import TemplateValues, render
 from scheduler.security.redaction import Redactor
 from scheduler.settings import Settings
@@ -82,46 +81,37 @@ class Attempts:
     def __init__(
         self,
         types: StepTypes,
-        store: ExecutionStore,
         outputs: Outputs,
         redactor: Redactor,
         settings: Settings,
         clock: Clock,
     ) -> None:
         self._types = types
-        self._store = store
         self._outputs = outputs
         self._redactor = redactor
         self._settings = settings
         self._clock = clock
 
-    async def run(self, claim: Claim) -> Outcome | None:
-        """Runs an attempt to its end; None when its lease was lost on the way.
-
-        Raises:
-            StorageUnavailable: the output is too large for a row and cannot be stored.
-        """
-        async with Lease(claim, self._store, self._settings, self._clock) as lease:
-            outcome = await self._guarded(claim, lease)
-            if outcome is None:
-                return None
-            if isinstance(outcome, StepResult):
-                return await self._outputs.outcome(claim, outcome)
-            message = storable(self._redactor.text(outcome.error_message))
-            return replace(outcome, error_message=message)
+    async def run(self, claim: Claim, lease: Lease) -> Outcome | None:
+        """Runs an attempt to its end; None when its lease was lost on the way."""
+        outcome = await self._guarded(claim, lease)
+        if outcome is None:
+            return None
+        if isinstance(outcome, StepResult):
+            return await self._outputs.outcome(claim, outcome)
+        message = storable(self._redactor.text(outcome.error_message))
+        return replace(outcome, error_message=message)
 
     async def _guarded(self, claim: Claim, lease: Lease) -> StepResult | Outcome | None:
         context = self._context(claim, lease)
         seconds = max((context.deadline - self._clock.now()).total_seconds(), 0)
         work = asyncio.create_task(self._call(claim, context))
-        lost = asyncio.create_task(lease.lost.wait())
         try:
-            await asyncio.wait({work, lost}, timeout=seconds, return_when="FIRST_COMPLETED")
+            await asyncio.wait({work, lease.gone}, timeout=seconds, return_when="FIRST_COMPLETED")
             if work.done():
                 return work.result()
             return await self._stop(work, context, lease, seconds)
         finally:
-            lost.cancel()
             if not work.done():
                 work.cancel()
                 with contextlib.suppress(asyncio.CancelledError):

@@ -178,7 +178,7 @@ class Claims:
         return await self._advance(claim.run, claim.job, finish)
 
     async def advance(self, stored: Stored[Run], job: Job) -> Recorded | None:
-        """Marks what may start next as sent, or ends the execution; None when another did.
+        """Marks what may start next as sent, or ends the execution; None: nothing to do.
 
         Raises:
             StorageUnavailable: storage cannot be reached.
@@ -224,6 +224,8 @@ class Claims:
             progress = Graph(job).progress(applied[0].steps)
             run = self._moved(applied[0], progress, now)
             changes = applied[1]
+            if not changes and replace(run, progress_at=current.value.progress_at) == current.value:
+                return None
             if run.state.finished and run.holds_current and steps_back:
                 changes = [*changes, leave_current()]
             try:

@@ -14,18 +14,24 @@ from scheduler.dispatch.dispatcher import Dispatcher, Outgoing
 from scheduler.dispatch.ids import ExecutionId
 from scheduler.dispatch.messages import Message, MessageKind, decode
 from scheduler.dispatch.queue_names import poison_queue_name
-from scheduler.errors import StorageUnavailable, UnreadableMessage
+from scheduler.errors import RowTooLarge, StorageUnavailable, UnreadableMessage
 from scheduler.execution.attempt import Attempts
-from scheduler.execution.claims import Claim, Claims
+from scheduler.execution.claims import Claim, Claims, Recorded
 from scheduler.execution.followers import Followers
+from scheduler.execution.lease import Lease
+from scheduler.execution.outcome import Outcome
 from scheduler.execution.prepared import Prepared
 from scheduler.execution.receive import StepReceiver
 from scheduler.execution.start import Starter
+from scheduler.execution.store import ExecutionStore
+from scheduler.settings import Settings
 from scheduler.storage.queues import Queues
 from scheduler.telemetry import bound, get_logger
 
 log = get_logger(__name__)
 _LOOKS = 3
+_FIRST_PAUSE_SECONDS = 0.5
+_LONGEST_PAUSE_SECONDS = 10.0
 
 
 class Engine:
@@ -40,8 +46,9 @@ class Engine:
         claims: Claims,
         followers: Followers,
         dispatcher: Dispatcher,
+        store: ExecutionStore,
         queues: Queues,
-        limits: Mapping[str, int],
+        settings: Settings,
         clock: Clock,
     ) -> None:
         self._starter = starter
@@ -51,7 +58,9 @@ class Engine:
         self._followers = followers
         self._dispatcher = dispatcher
         self._queues = queues
-        self._gates = _Gates(limits)
+        self._store = store
+        self._settings = settings
+        self._gates = _Gates(settings.limit_by_step_type)
         self._clock = clock
 
     async def handle(self, queue: str, text: str, dequeue_count: int) -> None:
@@ -74,7 +83,7 @@ class Engine:
             queue=queue,
         ):
             if message.kind is MessageKind.START:
-                await self._start(queue, message, message.execution_id)
+                await self._start(queue, message, message.execution_id, dequeue_count)
             else:
                 await self._step(queue, message, dequeue_count)
 
@@ -86,7 +95,9 @@ class Engine:
             extra={"action": "message_poisoned", "queue": queue, "error_code": error.code},
         )
 
-    async def _start(self, queue: str, message: Message, execution_id: ExecutionId) -> None:
+    async def _start(
+        self, queue: str, message: Message, execution_id: ExecutionId, dequeue_count: int
+    ) -> None:
         if message.due is not None and message.due > self._clock.now():
             await self._dispatcher.send_to(queue, [Outgoing(message, message.due)])
             return
@@ -95,6 +106,8 @@ class Engine:
             if prepared is not None and await self._run(prepared):
                 return
             prepared = await self._starter.slow(queue, execution_id)
+            if prepared is None and dequeue_count > 1:
+                prepared = await self._receiver.look_after(execution_id, dequeue_count)
             if prepared is None:
                 return
         raise StorageUnavailable(f"{execution_id} changes all the time")
@@ -127,8 +140,9 @@ class Engine:
                 "local_time": began.astimezone(ZoneInfo(run.timezone)).isoformat(),
             },
         )
-        outcome = await self._attempts.run(claim)
-        recorded = await self._claims.record(claim, outcome) if outcome is not None else None
+        async with Lease(claim, self._store, self._settings, self._clock) as lease:
+            outcome = await self._attempts.run(claim, lease)
+            recorded = await self._record(claim, lease, outcome) if outcome is not None else None
         if outcome is None or recorded is None:
             log.warning("the attempt no longer counts", extra={"action": "record_refused"})
             return
@@ -143,6 +157,23 @@ class Engine:
             },
         )
         await self._followers.follow(recorded)
+
+    async def _record(self, claim: Claim, lease: Lease, outcome: Outcome) -> Recorded | None:
+        """Records an outcome, for as long as the lease holds: the work must not be done again."""
+        pause = _FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                return await self._claims.record(claim, outcome)
+            except RowTooLarge as error:
+                if outcome.output is None and not outcome.metadata:
+                    raise
+                outcome = outcome.without_output(error.message)
+            except StorageUnavailable:
+                if lease.lost.is_set():
+                    raise
+                log.warning("the record has to wait for storage", extra={"action": "record_waits"})
+                await asyncio.wait({lease.gone}, timeout=pause)
+                pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
 
 
 class _Gates:

@@ -104,6 +104,13 @@ class Followers:
         await self._settlement.hand_over(run.timezone)
 
 
+def running_message(run: Run, step: StepState) -> Message:
+    """The message that looks after an attempt that runs: its worker may have died."""
+    return Message(
+        kind=MessageKind.STEP, execution_id=run.execution_id, step=step.id, attempt=step.attempt
+    )
+
+
 def step_message(run: Run, step: StepState) -> Message:
     """The message that starts a step's next attempt."""
     return Message(

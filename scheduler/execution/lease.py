@@ -18,7 +18,8 @@ log = get_logger(__name__)
 class Lease:
     """Holds an attempt's lease while it is entered as a context.
 
-    When the lease is lost, or cannot be renewed before it ends, `lost` is set.
+    When the lease is lost, or cannot be renewed before it ends, `lost` is set and the task `gone`
+    is done.
     """
 
     def __init__(
@@ -31,17 +32,17 @@ class Lease:
         self._record = claim.record
         self._etag = claim.step_etag
         self._lock = asyncio.Lock()
-        self._task: asyncio.Task[None] | None = None
         self.lost = asyncio.Event()
 
     async def __aenter__(self) -> "Lease":
-        self._task = asyncio.create_task(self._keep())
+        self._keeper = asyncio.create_task(self._keep())
+        self.gone = asyncio.create_task(self.lost.wait())
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        for task in (self._keeper, self.gone):
+            task.cancel()
+        await asyncio.gather(self._keeper, self.gone, return_exceptions=True)
 
     @property
     def _until(self) -> datetime:

@@ -33,6 +33,10 @@ class Outcome:
     output_blob: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
+    def without_output(self, reason: str) -> "Outcome":
+        """The same outcome, without what storage refuses to keep."""
+        return replace(self, output=None, output_truncated=False, metadata={"output_error": reason})
+
 
 def step_after(
     state: StepState, spec: StepSpec, outcome: Outcome, execution_id: str, now: datetime

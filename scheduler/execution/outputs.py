@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from scheduler.errors import SchedulerError
 from scheduler.execution.claims import Claim
 from scheduler.execution.outcome import Outcome
 from scheduler.security.redaction import Redactor
@@ -24,8 +25,8 @@ class Outputs:
     async def outcome(self, claim: Claim, result: StepResult) -> Outcome:
         """The outcome of a successful attempt; a large output is in its blob by then.
 
-        Raises:
-            StorageUnavailable: storage cannot be reached.
+        When the blob cannot be written the success stands, and its metadata has `output_error`:
+        running the step again would do its work twice.
         """
         metadata = self._redactor.json(dict(result.metadata))
         if len(_text(metadata)) > MAX_PROPERTY_CHARACTERS // 2:
@@ -37,12 +38,18 @@ class Outputs:
             return Outcome(output=output, metadata=metadata)
         run = claim.run.value
         name = f"{run.job_id}/{run.execution_id}/{claim.spec.id}/{claim.state.attempt}.json"
-        await self._blobs.put(name, output.encode())
+        kept: str | None = name
+        metadata = {**metadata, "output_characters": len(output)}
+        try:
+            await self._blobs.put(name, output.encode())
+        except SchedulerError as error:
+            kept = None
+            metadata["output_error"] = f"only the preview was kept: {error.message}"
         return Outcome(
             output=output[:PREVIEW_CHARACTERS],
             output_truncated=True,
-            output_blob=name,
-            metadata={**metadata, "output_characters": len(output)},
+            output_blob=kept,
+            metadata=metadata,
         )
 
 

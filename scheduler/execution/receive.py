@@ -4,10 +4,11 @@ from datetime import datetime, timedelta
 
 from scheduler.clock import Clock
 from scheduler.dispatch.dispatcher import Dispatcher
+from scheduler.dispatch.ids import ExecutionId
 from scheduler.dispatch.messages import Message
 from scheduler.dispatch.run_index import RunIndex
 from scheduler.execution.claims import Claim, Claims
-from scheduler.execution.followers import Followers
+from scheduler.execution.followers import Followers, running_message
 from scheduler.execution.graph import Graph
 from scheduler.execution.model import Run, StepRecord, StepState
 from scheduler.execution.outcome import Outcome
@@ -87,6 +88,25 @@ class StepReceiver:
                 log.info("a message of an older attempt", extra={"action": "message_dropped"})
             case _:
                 await self._followers.send_again(run, job)
+        return None
+
+    async def look_after(self, execution_id: ExecutionId, dequeue_count: int) -> Prepared | None:
+        """Prepares the takeover of a step whose start message came back: its worker may be dead.
+
+        Raises:
+            StorageUnavailable: storage cannot be reached.
+        """
+        stored = await self._store.run(execution_id)
+        if stored is None or stored.value.state.finished:
+            return None
+        run = stored.value
+        job = await self._definitions.load(run.job_id, run.definition)
+        for place, state in enumerate(run.steps):
+            if state.status is StepStatus.RUNNING:
+                message = running_message(run, state)
+                prepared = await self._running(message, stored, job, place, dequeue_count)
+                if prepared is not None:
+                    return prepared
         return None
 
     async def _begin(

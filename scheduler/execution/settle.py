@@ -72,9 +72,10 @@ class Settlement:
         entry = await self._runs.get(queue, run.execution_id)
         if entry is None:
             return
-        if entry.slot is not None and run.slot is None:
+        # A run that was announced anew after its end may have got a slot that it does not know of.
+        if entry.slot is not None:
             held = await self._admission.held(queue, run.execution_id, entry.slot)
-            await self._admission.leave(queue, run.execution_id, held, entry.wait)
+            run = run.in_slot(held.slot, held.etag) if held is not None else run
         await self.settle(run, wait=entry.wait)
 
     async def _list_by_day(self, run: Run) -> None:

@@ -149,13 +149,24 @@ class Starter:
             return None
         run = entered.value
         if run.overlap is Overlap.QUEUE and not run.holds_current:
-            await self._runs.place(queue, run.execution_id, Place.QUEUED, self._clock.now())
+            await self._stand_in_line(queue, run, entry)
             return None
         granted = await self._slot(queue, run, entry)
         if granted is None:
             return None
         in_slot = run.in_slot(granted.slot, granted.etag)
         return await self.prepare(Stored(in_slot, entered.etag))
+
+    async def _stand_in_line(self, queue: str, run: Run, entry: RunEntry) -> None:
+        """Lets a run wait for its job's active one without a slot, should it have got one."""
+        held = None
+        if entry.slot is not None:
+            held = await self._admission.held(queue, run.execution_id, entry.slot)
+        if held is None:
+            await self._runs.place(queue, entry, Place.QUEUED, self._clock.now())
+            return
+        await self._admission.rest(queue, run.execution_id, held, Place.QUEUED)
+        await self._settlement.hand_over(run.timezone)
 
     async def _enter(self, stored: Stored[Run]) -> Stored[Run] | None:
         run = stored.value

@@ -12,7 +12,7 @@ from scheduler.dispatch.messages import Message, MessageKind
 from scheduler.dispatch.run_index import PREFIX, Place, RunEntry, RunIndex, Trigger, entry_of
 from scheduler.execution.admission import Admission
 from scheduler.execution.claims import Claims
-from scheduler.execution.followers import Followers
+from scheduler.execution.followers import Followers, running_message
 from scheduler.execution.model import Run
 from scheduler.execution.poison import PoisonWatch
 from scheduler.execution.settle import Settlement
@@ -107,14 +107,23 @@ class Upkeep:
         elif now >= stored.value.deadline and not _running(stored.value):
             await self._expire(stored, entry)
         elif entry.place is Place.QUEUED:
-            if now - entry.since > self._stall:
-                await self._settlement.start_queued(stored.value.job_id)
+            await self._queued(zone, stored.value, entry, now)
         elif entry.place is not Place.WAITING:
             await self._unfinished(zone, stored.value, entry, now)
 
+    async def _queued(self, zone: ZoneQueue, run: Run, entry: RunEntry, now: datetime) -> None:
+        if now - max(entry.since, entry.announced) <= self._stall:
+            return
+        if run.holds_current:
+            await self._start_again(zone, entry, now)
+        else:
+            await self._settlement.start_queued(run.job_id)
+
     async def _start_again(self, zone: ZoneQueue, entry: RunEntry, now: datetime) -> None:
         announced = entry.announcement
-        etag = await self._runs.sent_again(zone.queue, announced.execution_id, now)
+        etag = await self._runs.sent_again(zone.queue, entry, now)
+        if etag is None:
+            return
         fresh = entry.place is Place.ARRIVING and announced.trigger is Trigger.SCHEDULE
         message = Message(
             kind=MessageKind.START,
@@ -165,13 +174,7 @@ class Upkeep:
 
     async def _send_takeovers(self, run: Run, places: list[int]) -> None:
         for place in places:
-            step = run.steps[place]
-            message = Message(
-                kind=MessageKind.STEP,
-                execution_id=run.execution_id,
-                step=step.id,
-                attempt=step.attempt,
-            )
+            message = running_message(run, run.steps[place])
             await self._dispatcher.send(run.timezone, message)
 
 

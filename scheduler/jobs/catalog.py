@@ -1,13 +1,15 @@
 """The stored jobs: create, change, delete, find. A job's rows change in one transaction."""
 
+import asyncio
+import random
 import secrets
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from scheduler.dispatch.ids import SHARDS, shard_of
+from scheduler.dispatch.ids import SHARDS, is_job_id, shard_of
 from scheduler.errors import Conflict, ConflictingWrite, NotFound, PreconditionFailed
-from scheduler.jobs.due import Due, due_of, next_key
+from scheduler.jobs.due import Due, next_key
 from scheduler.jobs.model import Job
 from scheduler.storage.account import Storage
 from scheduler.storage.tables import Change, Delete, Insert, Merge, Replace, Row, Upsert, Value
@@ -59,17 +61,18 @@ def new_revision() -> str:
 
 
 class Catalog:
-    """Reads and writes job rows. Definitions are stored by the caller, before."""
+    """Reads and writes job rows. Definitions are stored by the caller, before.
+
+    Every call raises StorageUnavailable when storage cannot be reached.
+    """
 
     def __init__(self, storage: Storage) -> None:
         self._jobs = storage.jobs
 
     async def find(self, job_id: str) -> JobRow | None:
-        """Reads a job's row, or None.
-
-        Raises:
-            StorageUnavailable: storage cannot be reached.
-        """
+        """Reads a job's row, or None; None too for what is no job id."""
+        if not is_job_id(job_id):
+            return None
         row = await self._jobs.get(shard_of(job_id), JOB_PREFIX + job_id)
         return None if row is None else _job_row(row)
 
@@ -78,19 +81,26 @@ class Catalog:
 
         Raises:
             NotFound: `job_not_found`.
-            StorageUnavailable: storage cannot be reached.
         """
         row = await self.find(job_id)
         if row is None:
-            raise NotFound(f"there is no job {job_id!r}", code="job_not_found")
+            raise NotFound(f"there is no job {job_id[:100]!r}", code="job_not_found")
         return row
 
-    async def next_run(self, job_id: str) -> NextRun | None:
-        """Reads the pointer to a job's due row, or None when nothing is planned.
+    async def require_new(self, job_id: str) -> None:
+        """Makes sure that no job has this id.
 
         Raises:
-            StorageUnavailable: storage cannot be reached.
+            Conflict: `job_exists`.
         """
+        if await self.find(job_id) is not None:
+            raise Conflict(
+                f"there is a job {job_id!r} already: change it with PUT, or choose another id",
+                code="job_exists",
+            )
+
+    async def next_run(self, job_id: str) -> NextRun | None:
+        """Reads the pointer to a job's due row, or None when nothing is planned."""
         row = await self._jobs.get(shard_of(job_id), next_key(job_id))
         if row is None:
             return None
@@ -105,11 +115,10 @@ class Catalog:
 
         Raises:
             Conflict: `job_exists`.
-            StorageUnavailable: storage cannot be reached.
         """
         revision = due.revision if due is not None else new_revision()
         columns = _columns(job, definition, revision=revision, changed=now, created=now, now=now)
-        for _ in range(_TRIES):
+        for attempt in range(_TRIES):
             changes: list[Change] = [
                 Insert(JOB_PREFIX + job.id, columns),
                 await self._count(shard_of(job.id), 1),
@@ -118,12 +127,8 @@ class Catalog:
             try:
                 etags = await self._jobs.commit(shard_of(job.id), changes)
             except ConflictingWrite:
-                if await self.find(job.id) is not None:
-                    raise Conflict(
-                        f"there is a job {job.id!r} already: change it with PUT, or choose another"
-                        " id",
-                        code="job_exists",
-                    ) from None
+                await self.require_new(job.id)
+                await _back_off(attempt)
                 continue
             return etags[2] if due is not None else ""
         raise Conflict("many jobs are being created at once: try again", code="busy")
@@ -145,7 +150,6 @@ class Catalog:
 
         Raises:
             PreconditionFailed: the job has been changed since `row` was read.
-            StorageUnavailable: storage cannot be reached.
         """
         revision = row.revision if keeps_plan else due.revision if due else new_revision()
         columns = _columns(
@@ -156,7 +160,7 @@ class Catalog:
             created=row.created_at,
             now=now,
         )
-        for _ in range(_TRIES):
+        for attempt in range(_TRIES):
             changes: list[Change] = [
                 Replace(JOB_PREFIX + job.id, columns | {"note": note}, row.etag)
             ]
@@ -167,6 +171,7 @@ class Catalog:
             except ConflictingWrite as error:
                 if error.index == 0:
                     raise PreconditionFailed("the job has been changed meanwhile") from None
+                await _back_off(attempt)
                 continue
             return etags[1] if due is not None and not keeps_plan else ""
         raise Conflict("the job is being run and changed at once: try again", code="busy")
@@ -176,10 +181,9 @@ class Catalog:
 
         Raises:
             PreconditionFailed: the job has been changed since `row` was read.
-            StorageUnavailable: storage cannot be reached.
         """
         shard = shard_of(row.job_id)
-        for _ in range(_TRIES):
+        for attempt in range(_TRIES):
             changes: list[Change] = [
                 Delete(JOB_PREFIX + row.job_id, row.etag),
                 await self._count(shard, -1),
@@ -190,37 +194,21 @@ class Catalog:
             except ConflictingWrite as error:
                 if error.index == 0:
                     raise PreconditionFailed("the job has been changed meanwhile") from None
+                await _back_off(attempt)
                 continue
             return
         raise Conflict("many jobs are being changed at once: try again", code="busy")
 
     async def total(self) -> int:
-        """How many jobs are stored.
-
-        Raises:
-            StorageUnavailable: storage cannot be reached.
-        """
-        rows = [await self._jobs.get(shard, COUNT_KEY) for shard in SHARDS]
+        """How many jobs are stored."""
+        rows = await asyncio.gather(*(self._jobs.get(shard, COUNT_KEY) for shard in SHARDS))
         return sum(number(row.values["count"]) for row in rows if row is not None)
 
     async def rows(self, shard: str, beyond: str) -> AsyncIterator[JobRow]:
-        """The jobs of a shard whose ids sort after `beyond`, in the order of their ids.
-
-        Raises:
-            StorageUnavailable: storage cannot be reached.
-        """
+        """The jobs of a shard whose ids sort after `beyond`, in the order of their ids."""
         start = f"{JOB_PREFIX}{beyond}\x01" if beyond else JOB_PREFIX
         async for row in self._jobs.query(shard, start, "job;"):
             yield _job_row(row)
-
-    async def due(self, job_id: str, key: str) -> Due | None:
-        """Reads a due row, or None.
-
-        Raises:
-            StorageUnavailable: storage cannot be reached.
-        """
-        row = await self._jobs.get(shard_of(job_id), key)
-        return None if row is None else due_of(row)
 
     async def _count(self, shard: str, step: int) -> Change:
         row = await self._jobs.get(shard, COUNT_KEY)
@@ -239,6 +227,11 @@ class Catalog:
         if due is None:
             changes.append(Delete(next_key(job_id), None))
         return changes
+
+
+async def _back_off(attempt: int) -> None:
+    """Lets others that change the same shard's count go first."""
+    await asyncio.sleep(random.uniform(0, 0.05 * (attempt + 1)))
 
 
 def _planned(due: Due | None) -> list[Change]:

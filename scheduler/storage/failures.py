@@ -17,7 +17,7 @@ def storage_failures(what: str) -> Iterator[None]:
     """Wraps one call to storage; `what` names it in the error's message.
 
     Raises:
-        ConflictingWrite: 404, 409 or 412: a condition of the write does not hold.
+        ConflictingWrite: 404, 409, 412 or a stale receipt: a condition of the write does not hold.
         RowTooLarge: storage refuses the record for good.
         StorageUnavailable: everything else, transport faults included.
     """
@@ -30,10 +30,10 @@ def storage_failures(what: str) -> Iterator[None]:
 
 
 def _translated(error: HttpResponseError, what: str) -> Exception:
-    code = str(getattr(error, "error_code", None) or "")
+    code = error_code(error)
     if code in _TOO_LARGE or error.status_code == 413:
         return RowTooLarge(f"too large for storage: {what}")
-    if error.status_code in (404, 409, 412):
+    if error.status_code in (404, 409, 412) or code == "PopReceiptMismatch":
         index = int(getattr(error, "index", 0) or 0)
         exists = error.status_code == 409
         return ConflictingWrite(f"lost a race: {what}", index=index, exists=exists)

@@ -1,0 +1,304 @@
+"""A whole scheduler on Azurite, in simulated time: the app, a host that pumps its queues, a clock.
+
+The host receives and deletes real messages. When nothing can be processed, the clock moves to the
+next instant at which something can: a hidden message, the tick at each minute, upkeep at each :30.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from azure.core.pipeline.transport import AsyncHttpTransport
+from cryptography.fernet import Fernet
+
+from scheduler.app import App
+from scheduler.dispatch.ids import shard_of
+from scheduler.dispatch.queue_names import poison_queue_name, relay_queue_name
+from scheduler.errors import ConflictingWrite, StorageUnavailable
+from scheduler.security.audit import Caller
+from scheduler.security.principals import Principal, Role
+from scheduler.settings import Settings
+from scheduler.storage.account import Storage
+from scheduler.storage.queues import Received
+from scheduler.storage.tables import Table
+from tests.storage.scripted import WORKER, Script, scripted_registry
+from tests.storage.wire import (
+    Flying,
+    ManualClock,
+    SimulatedTransport,
+    Wire,
+    busy_server,
+    with_token,
+)
+
+START = datetime(2026, 11, 23, 2, 0, 10, tzinfo=UTC)
+DECLARED = ("UTC", "Asia/Tokyo")
+UNDECLARED = "Asia/Kathmandu"
+AUTHOR = Principal("test", "test", Role.AUTHOR, frozenset({"*"}))
+CALLER = Caller(AUTHOR)
+HOST_HIDES_SECONDS = 600
+RETRY_SECONDS = 30
+MAX_ROUNDS = 250
+MINUTE = timedelta(minutes=1)
+
+
+class Simulation:
+    """One scheduler with a name of its own; made by `simulated`."""
+
+    def __init__(self, connection_string: str, name: str, busy_url: str, **settings: Any) -> None:  # noqa: ANN401
+        self.clock = ManualClock(START)
+        self.wire = Wire(self.clock, busy_url)
+        self.script = Script(self.clock)
+        self.settings = Settings.model_validate(
+            {
+                "name": name,
+                "timezones": DECLARED,
+                "storage_connection_string": with_token(connection_string),
+                "encryption_keys": (Fernet.generate_key().decode(),),
+                "storage_retries": 0,
+                **settings,
+            }
+        )
+        self.host = Storage(self.settings, transport=self._host_transport)
+        self.app = self.new_app()
+        self.job_ids: set[str] = set()
+        self.faults: list[str] = []
+        """Storage faults that reached the host: it lets the message come back."""
+        self.crashes: list[BaseException] = []
+        """All other errors that reached the host: each is a bug."""
+        self._apps = [self.app]
+        self._live: set[asyncio.Task[None]] = set()
+        self._timers = START
+
+    def _host_transport(self) -> AsyncHttpTransport[Any, Any]:
+        return SimulatedTransport(self.wire, of_app=False)
+
+    def new_app(self) -> App:
+        """Another instance of the app, its caches cold."""
+        return App(
+            self.settings,
+            clock=self.clock,
+            transport=lambda: SimulatedTransport(self.wire, of_app=True),
+            registry=scripted_registry(self.script),
+        )
+
+    async def restart(self) -> None:
+        """Puts a new instance in the place of the app."""
+        self.app = self.new_app()
+        self._apps.append(self.app)
+
+    async def create(self, job_id: str, *steps: dict[str, Any], **fields: Any) -> str:  # noqa: ANN401
+        """Stores a job through the API; returns its id. A step is a dict of its fields."""
+        await self.app.jobs.create(CALLER, AUTHOR, self._body(job_id, steps, fields))
+        return job_id
+
+    async def execute(self, job_id: str, *steps: dict[str, Any], **fields: Any) -> str:  # noqa: ANN401
+        """Starts a job, inline when it has steps, through the API; returns the execution's id."""
+        body = self._body(job_id, steps, fields) if steps else {"job_id": job_id, **fields}
+        return (await self.app.executions.execute(CALLER, AUTHOR, body, 0)).execution_id
+
+    def _body(
+        self, job_id: str, steps: tuple[dict[str, Any], ...], fields: dict[str, Any]
+    ) -> dict[str, Any]:
+        self.job_ids.add(job_id)
+        listed = [{"type": "scripted", **step} for step in steps]
+        return {"id": job_id, "name": job_id, "steps": listed, **fields}
+
+    async def read(self, execution_id: str) -> dict[str, Any]:
+        """An execution as the API shows it."""
+        return (await self.app.executions.read(execution_id)).body
+
+    async def run(self, until: datetime | None = None, *, minutes: float | None = None) -> None:
+        """Lets time pass until an instant, or until nothing is left to do.
+
+        Raises:
+            AssertionError: it never comes to an end.
+        """
+        if minutes is not None:
+            until = self.clock.now() + timedelta(minutes=minutes)
+        for _ in range(MAX_ROUNDS):
+            if await self.deliver():
+                continue
+            if until is None and await self._idle():
+                return
+            if until is not None and self.clock.now() >= until:
+                return
+            await self._move_on(until)
+        raise AssertionError(f"it does not come to rest: {self.wire.log[-40:]}")
+
+    async def deliver(self) -> bool:
+        """Handles every message that is visible to the host now; False when there was none."""
+        served = {self.app.dispatcher.queue_of(zone) for zone in DECLARED}
+        served.add(relay_queue_name(self.settings.name))
+        queues = {message.queue for message in self._visible() if message.queue in served}
+        for queue in sorted(queues):
+            batch = await self.host.queues.receive(
+                queue, hidden_seconds=HOST_HIDES_SECONDS, limit=32
+            )
+            for message in batch:
+                self._live.add(asyncio.create_task(self._handle(queue, message)))
+        await self._settled()
+        return bool(queues)
+
+    def _visible(self) -> list[Flying]:
+        return [one for one in self.wire.flying.values() if one.at <= self.clock.now()]
+
+    async def _settled(self) -> None:
+        """Waits until every message is handled, or held by a step that the test holds."""
+        while True:
+            self._live = {task for task in self._live if not task.done()}
+            self.script.changed.clear()
+            if len(self._live) <= self.script.held:
+                return
+            change = asyncio.create_task(self.script.changed.wait())
+            await asyncio.wait({*self._live, change}, return_when=asyncio.FIRST_COMPLETED)
+            change.cancel()
+
+    async def _handle(self, queue: str, message: Received) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        WORKER.set(task)
+        try:
+            if queue == relay_queue_name(self.settings.name):
+                await self.app.relay.handle(message.text)
+            else:
+                await self.app.engine.handle(queue, message.text, message.dequeue_count)
+        except (StorageUnavailable, ConflictingWrite) as error:
+            self.faults.append(error.message)
+            await self._give_back(queue, message)
+        except Exception as error:
+            self.crashes.append(error)
+            await self._give_back(queue, message)
+        else:
+            await self._delete(queue, message)
+
+    async def _give_back(self, queue: str, message: Received) -> None:
+        await self.host.queues.hide(queue, message, seconds=RETRY_SECONDS)
+
+    async def _delete(self, queue: str, message: Received) -> None:
+        try:
+            await self.host.queues.delete(queue, message)
+        except (ConflictingWrite, StorageUnavailable) as error:
+            self.faults.append(error.message)
+
+    async def _move_on(self, until: datetime | None) -> None:
+        """Moves the clock to the next instant at which something happens, and lets it happen."""
+        half = self._timers.replace(second=0, microsecond=0) + MINUTE / 2
+        timer = half if half > self._timers else half + MINUTE / 2
+        instants = [timer, *([until] if until is not None else [])]
+        flying = [one.at for one in self.wire.flying.values() if not one.poison]
+        instants += [at for at in flying if at > self.clock.now()]
+        self.clock.move_to(min(instants))
+        await self.show()
+        if self.clock.now() >= timer:
+            self._timers = timer
+            await self._timer(tick=timer.second == 0)
+
+    async def _timer(self, *, tick: bool) -> None:
+        try:
+            await (self.app.run_tick() if tick else self.app.upkeep.run())
+        except StorageUnavailable as error:
+            self.faults.append(error.message)
+
+    async def show(self, *, early: bool = False) -> None:
+        """Makes the messages visible whose simulated instant has come; with `early` all of them."""
+        for message_id, flying in list(self.wire.flying.items()):
+            if flying.hidden and (early or flying.at <= self.clock.now()):
+                received = Received(message_id, flying.receipt, "", 0)
+                await self.host.queues.hide(flying.queue, received, seconds=0)
+
+    async def lose_messages(self) -> None:
+        """Removes every message from every queue."""
+        for message_id, flying in list(self.wire.flying.items()):
+            await self.host.queues.delete(flying.queue, Received(message_id, flying.receipt, "", 0))
+
+    async def drop_job(self, job_id: str) -> None:
+        """Deletes a job, so that nothing more comes due."""
+        await self.app.jobs.delete(CALLER, AUTHOR, job_id, None)
+
+    async def kill_workers(self) -> None:
+        """Ends every worker where it stands, as a host that is switched off."""
+        for task in self._live:
+            task.cancel()
+        await asyncio.sleep(0)
+
+    async def be_down(self, **time: float) -> None:
+        """Lets time pass while neither host nor timers run."""
+        self.clock.move_to(self.clock.now() + timedelta(**time))
+        self._timers = self.clock.now()
+        await self.show()
+
+    async def _idle(self) -> bool:
+        if self._live or any(not one.poison for one in self.wire.flying.values()):
+            return False
+        return not await self.leftovers() and not await self._planned()
+
+    async def leftovers(self) -> list[str]:
+        """The rows of unfinished work: runs, slots, waiters, active marks, queue rows, waits."""
+        found: list[str] = []
+        for zone in (*DECLARED, UNDECLARED):
+            queue = self.app.dispatcher.queue_of(zone)
+            found += await self._keys(self.host.zones, queue, "a", "z")
+        for job_id in sorted(self.job_ids):
+            found += await self._keys(self.host.executions, job_id, "!", '"')
+        for shard in sorted(set(map(shard_of, self.job_ids))):
+            found += await self._keys(self.host.jobs, shard, "wake:", "wake;")
+        return found
+
+    async def _planned(self) -> list[str]:
+        shards = sorted(set(map(shard_of, self.job_ids)))
+        return [
+            key for shard in shards for key in await self._keys(self.host.jobs, shard, "due:", "due;")
+        ]
+
+    async def _keys(self, table: Table, partition: str, start: str, end: str) -> list[str]:
+        return [row.key async for row in table.query(partition, start, end)]
+
+    async def slots(self, zone: str = "UTC") -> list[str]:
+        """The ids of the executions that hold a slot of a zone."""
+        queue = self.app.dispatcher.queue_of(zone)
+        rows = self.host.zones.query(queue, "slot:", "slot;")
+        return [str(row.values["execution_id"]) async for row in rows]
+
+    async def listed(self) -> list[tuple[str, str]]:
+        """Execution id and state of every row of today's list, and of the list of those that failed."""
+        day = f"{self.clock.now():%Y%m%d}"
+        rows = [row async for row in self.host.days.query(day, "", "~")]
+        return [(str(row.values["execution_id"]), str(row.values["state"])) for row in rows]
+
+    async def poisoned(self, zone: str = "UTC") -> list[str]:
+        """The texts in a zone's poison queue."""
+        queue = poison_queue_name(self.app.dispatcher.queue_of(zone))
+        await self.show(early=True)
+        received = await self.host.queues.receive(queue, hidden_seconds=1, limit=32)
+        return [message.text for message in received]
+
+    async def assert_nothing_left(self) -> None:
+        """Nothing of unfinished work is left, in no table and no queue, and nothing crashed."""
+        assert self.crashes == []
+        assert await self.leftovers() == []
+        queues = [self.app.dispatcher.queue_of(zone) for zone in (*DECLARED, UNDECLARED)]
+        for queue in (*queues, relay_queue_name(self.settings.name)):
+            assert await self.host.queues.length(queue) == 0
+
+    async def close(self) -> None:
+        """Ends what is still held, and closes all connections."""
+        for task in self._live:
+            task.cancel()
+        await asyncio.gather(*self._live, return_exceptions=True)
+        for app in self._apps:
+            await app.close()
+        await self.host.close()
+
+
+@asynccontextmanager
+async def simulated(azurite: str, name: str, **settings: Any) -> AsyncIterator[Simulation]:  # noqa: ANN401
+    """A simulation that is closed at the end."""
+    async with busy_server() as busy_url:
+        simulation = Simulation(azurite, name, busy_url, **settings)
+        try:
+            yield simulation
+        finally:
+            await simulation.close()
