@@ -32,6 +32,7 @@ from scheduler.jobs.catalog import Catalog
 from scheduler.jobs.definitions import Definitions
 from scheduler.schedule.heartbeat import Beat, Heartbeat
 from scheduler.schedule.tick import Tick
+from scheduler.schedule.wakes import Wakes
 from scheduler.security.audit import AuditLog
 from scheduler.security.authentication import Authenticator
 from scheduler.security.encryption import Cipher
@@ -185,6 +186,8 @@ class App:
             admission=self._admission,
             claims=self._claims,
             settlement=self._settlement,
+            followers=self._followers,
+            dispatcher=self.dispatcher,
             clock=self.clock,
         )
 
@@ -244,6 +247,10 @@ class App:
             clock=self.clock,
         )
 
+    @cached_property
+    def _wakes(self) -> Wakes:
+        return Wakes(self.storage, self.dispatcher, self.settings, self.clock)
+
     async def run_tick(self) -> None:
         """What the timer asks for each minute: the due runs, the sweep of relayed zones, a beat.
 
@@ -251,8 +258,13 @@ class App:
             StorageUnavailable: storage cannot be reached; the next tick goes on.
         """
         began = self.clock.now()
-        announced = await self.tick.run()
-        await self.relay.sweep()
+        try:
+            announced = await self.tick.run()
+        finally:
+            try:
+                await self._wakes.run()
+            finally:
+                await self.relay.sweep()
         seconds = (self.clock.now() - began).total_seconds()
         await self.heartbeat.beat(Beat(began, announced, seconds))
         log.info(
@@ -274,6 +286,8 @@ def get_app() -> App:
         Misconfigured: a setting is missing or wrong.
     """
     app = App(Settings.load(os.environ))
+    # The SDK logs every request with all its headers, which would cost more than the work itself.
+    logging.getLogger("azure.core.pipeline.policies.http_logging_policy").setLevel(logging.WARNING)
     for handler in logging.getLogger().handlers:
         handler.addFilter(RedactingFilter(app.redactor))
     return app

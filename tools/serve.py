@@ -73,7 +73,7 @@ def _wait(host: DevHost, stop: Event) -> int:
 def _greet(url: str, admin_key: str, data: Path) -> None:
     print(
         f"\nJob Scheduler is served on {url}\n"
-        f"  dashboard   {url}/ui\n"
+        f"  health      {url}/api/health/ready\n"
         f"  admin key   {admin_key}   (header X-API-Key)\n"
         f"  data        {data}\n"
         "Ctrl-C stops it.\n",

@@ -13,9 +13,9 @@ from scheduler.clock import Clock
 from scheduler.dispatch.dispatcher import Dispatcher
 from scheduler.dispatch.ids import ExecutionKey, manual_id, parse_execution_id
 from scheduler.dispatch.messages import Message, MessageKind
-from scheduler.dispatch.run_index import Announcement, RunIndex, Trigger
+from scheduler.dispatch.run_index import RunIndex, Trigger
 from scheduler.errors import Conflict, FieldError, InvalidRequest, NotFound
-from scheduler.execution.arrivals import new_run
+from scheduler.execution.arrivals import announcement_of, new_run
 from scheduler.execution.model import Run
 from scheduler.execution.store import ExecutionStore
 from scheduler.jobs.catalog import Catalog
@@ -141,14 +141,7 @@ class Executions:
             requested_by=requested_by,
             inline=inline,
         )
-        announced = Announcement(
-            execution_id=run.execution_id,
-            timezone=run.timezone,
-            trigger=Trigger.MANUAL,
-            scheduled=now,
-            due=now,
-        )
-        await self._runs.announce(queue, [announced], now)
+        await self._runs.announce(queue, [announcement_of(run)], now)
         await self._store.create(run)
         message = Message(kind=MessageKind.START, execution_id=run.execution_id)
         await self._dispatcher.send(run.timezone, message)

@@ -209,6 +209,7 @@ class Jobs:
         )
         if not keeps_plan:
             self._require_a_run(job, now)
+            await self._announce_overdue(row.job_id, now)
         await self._dispatcher.open_zone(job.timezone)
         definition = await self._definitions.put(job)
         due = plan_job(job, row.revision if keeps_plan else new_revision(), now)
@@ -220,6 +221,14 @@ class Jobs:
         await self._audit.record(caller, "change_job", f"job:{job.id}")
         changed = await self._catalog.require(job.id)
         return JobReply(self._view(job, changed, now, "job changed"), changed.version)
+
+    async def _announce_overdue(self, job_id: str, now: datetime) -> None:
+        """Announces a run that is due and a late tick has not seen: the change would lose it."""
+        planned = await self._catalog.next_run(job_id)
+        if planned is not None and planned.nominal <= now:
+            due = await self._catalog.due(job_id, planned.due_key)
+            if due is not None:
+                await self._tick.announce([DueRow(due, None)])
 
     def _require_a_run(self, job: Job, now: datetime) -> None:
         if job.enabled and job.schedule is not None:
@@ -233,7 +242,7 @@ class Jobs:
         if due is None:
             return
         if (due.at - self._clock.now()).total_seconds() < self._horizon_seconds:
-            await self._tick.announce([DueRow(due, etag)])
+            await self._tick.announce([DueRow(due, etag or None)])
 
     def _view(self, job: Job, row: JobRow, now: datetime, message: str | None) -> dict[str, Any]:
         shown = job_document(replace(job, enabled=row.enabled))

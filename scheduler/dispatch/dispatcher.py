@@ -15,6 +15,7 @@ from scheduler.storage.keys import sortable
 from scheduler.storage.tables import Upsert
 
 ZONES_PARTITION = "!zones"
+WAKE_PREFIX = "wake:"
 MAX_HIDDEN_SECONDS = 125
 """Hidden messages count as work to the platform's scaling, so longer waits are rows instead."""
 NUDGE_DELAY_SECONDS = 2
@@ -125,11 +126,13 @@ class Dispatcher:
         """
         message = Message(kind=MessageKind.NUDGE, queue=queue)
         await self._storage.queues.send(
-            self._relay, message.encode(), delay_seconds=delay + NUDGE_DELAY_SECONDS
+            self._relay,
+            message.encode(),
+            delay_seconds=min(delay + NUDGE_DELAY_SECONDS, MAX_HIDDEN_SECONDS),
         )
 
     async def send_later(self, timezone: str, message: Message, at: datetime) -> None:
-        """Sends a step message for an instant that may be far away: over 120 s, by a wake row.
+        """Sends a message for an instant that may be far away: over 120 s, by a wake row.
 
         Raises:
             StorageUnavailable: storage cannot be reached; upkeep will find the run.
@@ -147,7 +150,7 @@ class Dispatcher:
 
 def wake_key(at: datetime, execution_id: ExecutionId, step: str) -> str:
     """The row key of a wait."""
-    return f"wake:{sortable(at)}:{execution_id}:{step}"
+    return f"{WAKE_PREFIX}{sortable(at)}:{execution_id}:{step}"
 
 
 def _delay(at: datetime | None, now: datetime) -> float:

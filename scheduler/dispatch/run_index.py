@@ -10,8 +10,8 @@ from enum import StrEnum
 
 from scheduler.dispatch.ids import ExecutionId
 from scheduler.errors import ConflictingWrite
-from scheduler.storage.tables import MAX_CHANGES, Delete, Merge, Row, Table, Upsert, Value
-from scheduler.storage.values import instant, number, optional_text
+from scheduler.storage.tables import MAX_CHANGES, Merge, Row, Table, Upsert, Value
+from scheduler.storage.values import instant, number, optional_instant, optional_text
 
 PREFIX = "run:"
 
@@ -53,7 +53,10 @@ class Announcement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunEntry:
-    """A `run:` row as it stands: the announcement, when it was last made, and where the run is."""
+    """A `run:` row as it stands: the announcement, when it was last made, and where the run is.
+
+    `sends` counts how often upkeep sent its message again; a parked run has its `deadline` here.
+    """
 
     announcement: Announcement
     place: Place
@@ -62,6 +65,8 @@ class RunEntry:
     slot: str | None
     wait: str | None
     etag: str
+    sends: int = 0
+    deadline: datetime | None = None
 
 
 def run_key(execution_id: ExecutionId) -> str:
@@ -97,6 +102,8 @@ def entry_of(row: Row) -> RunEntry:
         slot=optional_text(values.get("slot")),
         wait=optional_text(values.get("wait")),
         etag=row.etag,
+        sends=number(values.get("sends")),
+        deadline=optional_instant(values.get("deadline")),
     )
 
 
@@ -124,6 +131,18 @@ class RunIndex:
         ]
         return await self._zones.commit(zone_queue, changes)
 
+    async def restore(
+        self, zone_queue: str, announcement: Announcement, slot: str, now: datetime
+    ) -> None:
+        """Makes the row of a run anew that holds this slot.
+
+        Raises:
+            StorageUnavailable: storage cannot be reached.
+        """
+        columns = _columns(announcement, now) | placed(Place.ACTIVE, now, slot=slot)
+        row = Upsert(run_key(announcement.execution_id), columns)
+        await self._zones.commit(zone_queue, [row])
+
     async def get(self, zone_queue: str, execution_id: ExecutionId) -> RunEntry | None:
         """Reads one row, or None.
 
@@ -147,7 +166,7 @@ class RunIndex:
         Raises:
             StorageUnavailable: storage cannot be reached.
         """
-        return await self._merge(zone_queue, entry, {"announced": now})
+        return await self._merge(zone_queue, entry, {"announced": now, "sends": entry.sends + 1})
 
     async def _merge(
         self, zone_queue: str, entry: RunEntry, values: dict[str, Value]
@@ -159,17 +178,6 @@ class RunIndex:
         except ConflictingWrite:
             return None
 
-    async def remove(self, zone_queue: str, execution_id: ExecutionId) -> None:
-        """Removes a row; one that is not there is no error.
-
-        Raises:
-            StorageUnavailable: storage cannot be reached.
-        """
-        try:
-            await self._zones.commit(zone_queue, [Delete(run_key(execution_id), None)])
-        except ConflictingWrite:
-            return
-
 
 def _columns(announcement: Announcement, now: datetime) -> dict[str, Value]:
     return {
@@ -179,7 +187,7 @@ def _columns(announcement: Announcement, now: datetime) -> dict[str, Value]:
         "scheduled": announcement.scheduled,
         "due": announcement.due,
         "announced": now,
-        "revision": announcement.revision,
-        "skip_reason": announcement.skip_reason,
+        "revision": announcement.revision or "",
+        "skip_reason": announcement.skip_reason or "",
         "skip_count": announcement.skip_count,
     }

@@ -4,6 +4,7 @@ Insert the wait row, *then* look at the slots again; free a slot, *then* look at
 that pass each other, one always sees the other, so no run is left waiting beside a free slot.
 """
 
+import asyncio
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,8 +12,9 @@ from datetime import datetime
 
 from scheduler.clock import Clock
 from scheduler.dispatch.ids import ExecutionId
-from scheduler.dispatch.run_index import Place, placed, run_key
-from scheduler.errors import ConflictingWrite
+from scheduler.dispatch.run_index import Place, entry_of, placed, run_key
+from scheduler.errors import ConflictingWrite, StorageUnavailable
+from scheduler.execution.contention import pauses
 from scheduler.settings import Settings
 from scheduler.storage.keys import sortable
 from scheduler.storage.tables import Delete, Insert, Merge, Row, Table, Upsert, Value
@@ -21,6 +23,8 @@ SLOT_PREFIX = "slot:"
 WAIT_PREFIX = "wait:"
 _WAITERS_SEEN = 8
 _TRIES = 20
+_RUN_ROW = 2
+"""The place of the `run:` row in the transaction that grants a slot to a waiter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +112,14 @@ class Admission:
         return None
 
     async def park(
-        self, queue: str, execution_id: ExecutionId, run_etag: str, first: datetime, priority: int
+        self,
+        queue: str,
+        execution_id: ExecutionId,
+        run_etag: str,
+        *,
+        first: datetime,
+        priority: int,
+        deadline: datetime,
     ) -> None:
         """Puts a run among the waiters, in the order of `first`, the instant it came.
 
@@ -117,7 +128,7 @@ class Admission:
             StorageUnavailable: storage cannot be reached.
         """
         key = f"{WAIT_PREFIX}{sortable(first)}:{execution_id}"
-        columns = placed(Place.WAITING, self._clock.now(), wait=key)
+        columns = placed(Place.WAITING, self._clock.now(), wait=key) | {"deadline": deadline}
         waiter: dict[str, Value] = {
             "v": 1,
             "execution_id": execution_id,
@@ -160,10 +171,12 @@ class Admission:
                 [
                     Insert(slot, {"v": 1, "execution_id": execution_id, "since": now}),
                     Delete(waiter.key, waiter.etag),
-                    Upsert(run_key(execution_id), placed(Place.ACTIVE, now, slot=slot)),
+                    Merge(run_key(execution_id), placed(Place.ACTIVE, now, slot=slot), None),
                 ],
             )
-        except ConflictingWrite:
+        except ConflictingWrite as error:
+            if error.index == _RUN_ROW:  # nobody's: it would block the head of the line
+                await self._removed(queue, [Delete(waiter.key, waiter.etag)])
             return None
         return HandedOver(execution_id, Granted(slot, etags[0]))
 
@@ -178,32 +191,59 @@ class Admission:
             return None
         return Granted(slot, row.etag)
 
-    async def leave(
-        self, queue: str, execution_id: ExecutionId, granted: Granted | None, wait: str | None
-    ) -> None:
-        """Removes all that a finished run has in its zone: slot, wait row, `run:` row.
-
-        What is gone already, or is another's by now, is left alone.
+    async def leave(self, queue: str, execution_id: ExecutionId, granted: Granted | None) -> None:
+        """Removes what a finished run has in its zone: the slot that it knows of, its `run:` row.
 
         Raises:
             StorageUnavailable: storage cannot be reached.
         """
-        changes = [Delete(run_key(execution_id), None)]
         if granted is not None:
-            changes.append(Delete(granted.slot, granted.etag))
-        if wait is not None:
-            changes.append(Delete(wait, None))
+            own = [Delete(run_key(execution_id), None), Delete(granted.slot, granted.etag)]
+            if await self._removed(queue, own):
+                return
+        await self.leave_all(queue, execution_id, granted)
+
+    async def leave_all(
+        self, queue: str, execution_id: ExecutionId, granted: Granted | None = None
+    ) -> None:
+        """Removes all that a run has in a zone, as its rows are now; what is another's stays.
+
+        Raises:
+            StorageUnavailable: storage cannot be reached, or its rows change all the time.
+        """
+        for pause in pauses():
+            row = await self._zones.get(queue, run_key(execution_id))
+            entry = entry_of(row) if row is not None else None
+            changes = [] if row is None else [Delete(row.key, row.etag)]
+            slots = {granted.slot if granted else None, entry.slot if entry else None} - {None}
+            for slot in slots:
+                held = await self.held(queue, execution_id, slot or "")
+                if held is not None:
+                    changes.append(Delete(held.slot, held.etag))
+            wait = await self._zones.get(queue, entry.wait) if entry and entry.wait else None
+            if wait is not None:
+                changes.append(Delete(wait.key, wait.etag))
+            if not changes or await self._removed(queue, changes):
+                return
+            await asyncio.sleep(pause)
+        raise StorageUnavailable(f"the rows of {execution_id} change all the time")
+
+    async def leave_slots(self, queue: str, execution_id: ExecutionId) -> None:
+        """Removes every slot row of a run that is over: however it came to be left.
+
+        Raises:
+            StorageUnavailable: storage cannot be reached.
+        """
+        async for row in self._zones.query(queue, SLOT_PREFIX, "slot;"):
+            if row.values["execution_id"] == execution_id:
+                await self._removed(queue, [Delete(row.key, row.etag)])
+
+    async def _removed(self, queue: str, changes: Sequence[Delete]) -> bool:
         try:
             await self._zones.commit(queue, changes)
         except ConflictingWrite:
-            for change in reversed(changes):
-                await self._remove(queue, change)
-
-    async def _remove(self, queue: str, change: Delete) -> None:
-        try:
-            await self._zones.commit(queue, [change])
-        except ConflictingWrite:
-            return
+            return False
+        return True
 
     async def rest(
         self,
@@ -221,7 +261,7 @@ class Admission:
         try:
             await self._zones.commit(
                 queue,
-                [Upsert(run_key(execution_id), columns), Delete(granted.slot, granted.etag)],
+                [Merge(run_key(execution_id), columns, None), Delete(granted.slot, granted.etag)],
             )
         except ConflictingWrite:
             return

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from scheduler.clock import Clock
 from scheduler.dispatch.ids import ExecutionId, key_of
 from scheduler.dispatch.run_index import Announcement, Trigger
-from scheduler.errors import ConflictingWrite
+from scheduler.errors import ConflictingWrite, StorageUnavailable
 from scheduler.execution.graph import initial_states
 from scheduler.execution.model import Run
 from scheduler.execution.overlap import OverlapRule, skipped
@@ -74,7 +74,9 @@ class Arrivals:
         run = replace(run, timezone=announced.timezone)
         try:
             return await self._overlap.enter(run, None, now)
-        except ConflictingWrite:
+        except ConflictingWrite as error:
+            if error.index != 0:
+                raise StorageUnavailable(f"{run.execution_id} changes all the time") from error
             return await self._store.run(announced.execution_id)
 
     async def _make_skipped(
@@ -127,6 +129,17 @@ def new_run(
         priority=job.priority,
         requested_by=requested_by,
         inline=inline,
+    )
+
+
+def announcement_of(run: Run) -> Announcement:
+    """The announcement of an execution that is there already: to make its `run:` row anew."""
+    return Announcement(
+        execution_id=run.execution_id,
+        timezone=run.timezone,
+        trigger=run.trigger,
+        scheduled=run.scheduled_time,
+        due=run.scheduled_time,
     )
 
 

@@ -1,7 +1,6 @@
 """Runs one attempt of a step: renders its configuration, calls its type, tells how it ended."""
 
 import asyncio
-import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -90,6 +89,7 @@ class Attempts:
         self._outputs = outputs
         self._redactor = redactor
         self._settings = settings
+        self._grace_seconds = 2 * settings.cancel_grace_seconds
         self._clock = clock
 
     async def run(self, claim: Claim, lease: Lease) -> Outcome | None:
@@ -100,7 +100,8 @@ class Attempts:
         if isinstance(outcome, StepResult):
             return await self._outputs.outcome(claim, outcome)
         message = storable(self._redactor.text(outcome.error_message))
-        return replace(outcome, error_message=message)
+        metadata = self._outputs.metadata(outcome.metadata)
+        return replace(outcome, error_message=message, metadata=metadata)
 
     async def _guarded(self, claim: Claim, lease: Lease) -> StepResult | Outcome | None:
         context = self._context(claim, lease)
@@ -108,14 +109,14 @@ class Attempts:
         work = asyncio.create_task(self._call(claim, context))
         try:
             await asyncio.wait({work, lease.gone}, timeout=seconds, return_when="FIRST_COMPLETED")
-            if work.done():
-                return work.result()
-            return await self._stop(work, context, lease, seconds)
-        finally:
-            if not work.done():
-                work.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await work
+        except asyncio.CancelledError:
+            # The process is ending: the step gets its time to undo what it began.
+            work.cancel()
+            await asyncio.wait({work}, timeout=self._grace_seconds)
+            raise
+        if work.cancelled():
+            return _crashed(claim, "CancelledError")
+        return work.result() if work.done() else await self._stop(work, context, lease, seconds)
 
     async def _stop(
         self,
@@ -127,8 +128,9 @@ class Attempts:
         """Ends a step whose time is up, or whose lease is lost; a step that ends anyway counts."""
         context.cancelled.set()
         work.cancel()
-        grace = 2 * self._settings.cancel_grace_seconds
-        done, _ = await asyncio.wait({work}, timeout=grace)
+        done, _ = await asyncio.wait({work}, timeout=self._grace_seconds)
+        if not done:
+            work.add_done_callback(_forget)
         if lease.lost.is_set():
             return None
         if done and not work.cancelled():
@@ -164,12 +166,7 @@ class Attempts:
             return None
         except Exception as error:
             log.exception("a step type failed unexpectedly", extra={"action": "step_crashed"})
-            return Outcome(
-                error_code="step_crashed",
-                error_message=f"the step type {claim.spec.type!r} failed unexpectedly"
-                f" ({type(error).__name__}): the app's log has the details",
-                retryable=True,
-            )
+            return _crashed(claim, type(error).__name__)
 
     def _rendered(self, claim: Claim, step_type: StepType) -> str:
         run = claim.run.value
@@ -202,4 +199,23 @@ class Attempts:
             logger=get_logger(f"steps.{claim.spec.type}"),
             lease=lease,
             connections=self._settings.connections,
+        )
+
+
+def _crashed(claim: Claim, error: str) -> Outcome:
+    return Outcome(
+        error_code="step_crashed",
+        error_message=f"the step type {claim.spec.type!r} failed unexpectedly ({error}):"
+        " the app's log has the details",
+        retryable=True,
+    )
+
+
+def _forget(work: asyncio.Task[StepResult | Outcome | None]) -> None:
+    """Takes note of how a step ended that was given up, so that nothing is left unretrieved."""
+    if not work.cancelled():
+        log.info(
+            "a step that was given up has ended: %s",
+            work.exception() or "late",
+            extra={"action": "late_end"},
         )

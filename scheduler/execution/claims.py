@@ -4,13 +4,15 @@ A claim writes a fresh fence into run row and step row at once. A record is acce
 run row still names its fence, so of a worker that was taken over nothing is recorded.
 """
 
+import asyncio
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from scheduler.clock import Clock
-from scheduler.errors import ConflictingWrite
+from scheduler.errors import ConflictingWrite, StorageUnavailable
+from scheduler.execution.contention import pauses
 from scheduler.execution.graph import Graph, Progress
 from scheduler.execution.model import Attempt, Run, StepRecord, StepState
 from scheduler.execution.outcome import Outcome, lost_attempts, record_after, step_after
@@ -29,7 +31,6 @@ from scheduler.storage.tables import Change
 from scheduler.telemetry import get_logger
 
 log = get_logger(__name__)
-_TRIES = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,11 +56,14 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """An execution after a record, and the places whose messages are to be sent."""
+    """An execution after a record, and the places whose messages are to be sent.
+
+    `ready` may start now, `retry` is the step that was recorded when it is to be tried again.
+    """
 
     run: Run
-    job: Job
     ready: tuple[int, ...]
+    retry: tuple[int, ...] = ()
 
 
 class Claims:
@@ -175,7 +179,10 @@ class Claims:
             change = replace_step(run.key, claim.place, record)
             return run.with_step(claim.place, after), [change]
 
-        return await self._advance(claim.run, claim.job, finish)
+        recorded = await self._advance(claim.run, claim.job, finish)
+        if recorded is None or recorded.run.steps[claim.place].wake_at is None:
+            return recorded
+        return replace(recorded, retry=(claim.place,))
 
     async def advance(self, stored: Stored[Run], job: Job) -> Recorded | None:
         """Marks what may start next as sent, or ends the execution; None: nothing to do.
@@ -202,8 +209,11 @@ class Claims:
         changes: list[Change] = [leave_current()] if run.holds_current else []
         try:
             await self._store.save(ended, stored.etag, changes)
-        except ConflictingWrite:
-            return None
+        except ConflictingWrite as error:
+            if error.index == 0:
+                return None
+            # Its mark as the active run is gone already.
+            return await self.expire(Stored(replace(run, holds_current=False), stored.etag))
         return ended
 
     async def _advance(
@@ -214,7 +224,7 @@ class Claims:
     ) -> Recorded | None:
         current: Stored[Run] | None = stored
         steps_back = True
-        for _ in range(_TRIES):
+        for pause in pauses():
             if current is None or current.value.state.finished:
                 return None
             now = self._clock.now()
@@ -232,12 +242,11 @@ class Claims:
                 await self._store.save(run, current.etag, changes)
             except ConflictingWrite as error:
                 steps_back = error.index <= len(applied[1])
+                await asyncio.sleep(pause)
                 current = await self._store.run(run.execution_id)
                 continue
-            return Recorded(run, job, progress.ready)
-        raise ConflictingWrite(
-            f"{stored.value.execution_id} changes all the time", index=0, exists=True
-        )
+            return Recorded(run, progress.ready)
+        raise StorageUnavailable(f"{stored.value.execution_id} changes all the time")
 
     def _moved(self, run: Run, progress: Progress, now: datetime) -> Run:
         steps = tuple(

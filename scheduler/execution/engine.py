@@ -7,6 +7,7 @@ raises, the message has to come back.
 import asyncio
 from collections import defaultdict
 from collections.abc import Mapping
+from contextlib import suppress
 from zoneinfo import ZoneInfo
 
 from scheduler.clock import Clock
@@ -15,8 +16,10 @@ from scheduler.dispatch.ids import ExecutionId
 from scheduler.dispatch.messages import Message, MessageKind, decode
 from scheduler.dispatch.queue_names import poison_queue_name
 from scheduler.errors import RowTooLarge, StorageUnavailable, UnreadableMessage
+from scheduler.execution.admission import Moved
 from scheduler.execution.attempt import Attempts
 from scheduler.execution.claims import Claim, Claims, Recorded
+from scheduler.execution.contention import pauses
 from scheduler.execution.followers import Followers
 from scheduler.execution.lease import Lease
 from scheduler.execution.outcome import Outcome
@@ -29,7 +32,6 @@ from scheduler.storage.queues import Queues
 from scheduler.telemetry import bound, get_logger
 
 log = get_logger(__name__)
-_LOOKS = 3
 _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 10.0
 
@@ -102,21 +104,25 @@ class Engine:
             await self._dispatcher.send_to(queue, [Outgoing(message, message.due)])
             return
         prepared = await self._starter.fast(queue, message, execution_id)
-        for _ in range(_LOOKS):
-            if prepared is not None and await self._run(prepared):
-                return
-            prepared = await self._starter.slow(queue, execution_id)
-            if prepared is None and dequeue_count > 1:
-                prepared = await self._receiver.look_after(execution_id, dequeue_count)
-            if prepared is None:
-                return
+        if prepared is not None and await self._run(prepared):
+            return
+        for pause in pauses():
+            with suppress(Moved):
+                prepared = await self._starter.slow(queue, execution_id)
+                if prepared is None and dequeue_count > 1:
+                    prepared = await self._receiver.look_after(execution_id, dequeue_count)
+                if prepared is None or await self._run(prepared):
+                    return
+            await asyncio.sleep(pause)
         raise StorageUnavailable(f"{execution_id} changes all the time")
 
     async def _step(self, queue: str, message: Message, dequeue_count: int) -> None:
-        for _ in range(_LOOKS):
-            prepared = await self._receiver.receive(queue, message, dequeue_count)
-            if prepared is None or await self._run(prepared):
-                return
+        for pause in pauses():
+            with suppress(Moved):
+                prepared = await self._receiver.receive(queue, message, dequeue_count)
+                if prepared is None or await self._run(prepared):
+                    return
+            await asyncio.sleep(pause)
         raise StorageUnavailable(f"{message.execution_id} changes all the time")
 
     async def _run(self, prepared: Prepared) -> bool:
@@ -164,10 +170,11 @@ class Engine:
         while True:
             try:
                 return await self._claims.record(claim, outcome)
-            except RowTooLarge as error:
-                if outcome.output is None and not outcome.metadata:
+            except (RowTooLarge, TypeError, ValueError) as error:
+                if outcome.is_bare:
                     raise
-                outcome = outcome.without_output(error.message)
+                log.exception("a result cannot be kept", extra={"action": "output_refused"})
+                outcome = outcome.without_output(f"not kept: {error}")
             except StorageUnavailable:
                 if lease.lost.is_set():
                     raise

@@ -45,8 +45,7 @@ class Followers:
         if run.state.finished:
             await self._settlement.settle(run)
             return
-        retries = (place for place, step in enumerate(run.steps) if step.wake_at is not None)
-        await self.send_steps(run, (*recorded.ready, *retries))
+        await self.send_steps(run, (*recorded.ready, *recorded.retry))
         if run.state is RunState.RETRYING:
             await self.rest(run)
 
@@ -67,8 +66,8 @@ class Followers:
         if now:
             await self._dispatcher.send_all(run.timezone, now)
 
-    async def send_again(self, run: Run, job: Job) -> None:
-        """Sends whatever of an execution may start and has not: after a crash between two writes.
+    async def send_again(self, run: Run, job: Job) -> bool:
+        """Sends what was marked as sent, or sleeps: its message may be lost; tells if there is any.
 
         Raises:
             StorageUnavailable: storage cannot be reached.
@@ -78,9 +77,14 @@ class Followers:
             place
             for place, step in enumerate(run.steps)
             if step.status is StepStatus.RETRYING
-            or (step.status is StepStatus.PENDING and graph.startable(place, run.steps))
+            or (
+                step.status is StepStatus.PENDING
+                and step.sent
+                and graph.startable(place, run.steps)
+            )
         )
         await self.send_steps(run, places)
+        return bool(places)
 
     async def rest(self, run: Run) -> None:
         """Gives the slot of an execution back that sleeps for long.

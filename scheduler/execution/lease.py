@@ -76,6 +76,9 @@ class Lease:
             except ConflictingWrite:
                 self.lost.set()
                 raise LeaseLost("another worker has taken this step over") from None
+            except StorageUnavailable:
+                self._etag = ""  # the write may have happened: look before the next one
+                raise
             self._record, self._etag = stored.value, stored.etag
 
     async def _read_again(self) -> bool:

@@ -13,7 +13,8 @@ from scheduler.jobs.model import StepSpec
 LOST = "lost"
 """The outcome of an attempt whose worker died."""
 _MESSAGE_CHARACTERS = 4000
-_LOGGED_CHARACTERS = 500
+_LOGGED_CHARACTERS = 300
+_LONGEST_RETRY_AFTER = 7 * 24 * 3600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,9 +34,20 @@ class Outcome:
     output_blob: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def is_bare(self) -> bool:
+        """Whether nothing is left of it that could be left out."""
+        return self.output is None and self.metadata.keys() <= {"output_error"}
+
     def without_output(self, reason: str) -> "Outcome":
         """The same outcome, without what storage refuses to keep."""
-        return replace(self, output=None, output_truncated=False, metadata={"output_error": reason})
+        return replace(
+            self,
+            output=None,
+            output_truncated=False,
+            output_blob=None,
+            metadata={"output_error": reason[:_LOGGED_CHARACTERS]},
+        )
 
 
 def step_after(
@@ -50,6 +62,7 @@ def step_after(
         delay = outcome.retry_after
         if delay is None:
             delay = retry_delay(spec.retry_delay, failures, seed)
+        delay = min(max(delay, 0), _LONGEST_RETRY_AFTER) if delay == delay else 0
         wake_at = now + timedelta(seconds=delay)
         return state.after(StepEvent.WILL_RETRY, fence=None, failures=failures, wake_at=wake_at)
     event = StepEvent.RUNS_OUT_OF_TIME if outcome.timed_out else StepEvent.FAILS

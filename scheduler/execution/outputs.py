@@ -1,6 +1,7 @@
 """What a step leaves behind: inline in its row when it fits, else a blob and a preview."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from scheduler.errors import SchedulerError
@@ -28,9 +29,7 @@ class Outputs:
         When the blob cannot be written the success stands, and its metadata has `output_error`:
         running the step again would do its work twice.
         """
-        metadata = self._redactor.json(dict(result.metadata))
-        if len(_text(metadata)) > MAX_PROPERTY_CHARACTERS // 2:
-            metadata = {"metadata_error": "the step's metadata was over 16,000 characters"}
+        metadata = self.metadata(result.metadata)
         if result.output is None:
             return Outcome(metadata=metadata)
         output = _text(self._redactor.json(result.output))
@@ -51,6 +50,14 @@ class Outputs:
             output_blob=kept,
             metadata=metadata,
         )
+
+    def metadata(self, metadata: Mapping[str, Any]) -> dict[str, Any]:
+        """A step's metadata as plain JSON without known secrets, or why it is not kept."""
+        text = _text(self._redactor.json(dict(metadata)))
+        if _units(text) > MAX_PROPERTY_CHARACTERS // 2:
+            return {"metadata_error": "the step's metadata was over 16,000 characters"}
+        kept: dict[str, Any] = json.loads(text)
+        return kept
 
 
 def _text(value: Any) -> str:  # noqa: ANN401

@@ -83,7 +83,9 @@ def step_columns(record: StepRecord) -> dict[str, Value]:
         "name": record.name,
         "type": record.type,
         "status": record.status,
-        "attempts": json.dumps(attempts, separators=(",", ":"), default=plain_json),
+        "attempts": json.dumps(
+            attempts, ensure_ascii=False, separators=(",", ":"), default=plain_json
+        ),
         "fence": record.fence,
         "lease_until": record.lease_until,
         "start_time": record.start_time,
@@ -93,7 +95,7 @@ def step_columns(record: StepRecord) -> dict[str, Value]:
         "output_blob": record.output_blob,
         "error_code": record.error_code,
         "error_message": record.error_message,
-        "metadata": None if record.metadata is None else json.dumps(dict(record.metadata)),
+        "metadata": json.dumps(dict(record.metadata or {}), ensure_ascii=False),
     }
 
 

@@ -37,19 +37,34 @@ class Settlement:
         self._days = days
         self._dispatcher = dispatcher
 
-    async def settle(self, run: Run, *, wait: str | None = None) -> None:
-        """Does all that is owed for a finished execution; `wait` is its wait row, if it has one.
+    async def settle(self, run: Run) -> None:
+        """Does all that is owed for an execution that has just ended.
 
         Raises:
             StorageUnavailable: storage cannot be reached; whoever sees the execution next repeats.
         """
+        await self._tell(run)
         queue = self._dispatcher.queue_of(run.timezone)
+        await self._admission.leave(queue, run.execution_id, _granted(run))
+        await self.hand_over(run.timezone)
+
+    async def settle_again(self, run: Run) -> None:
+        """Repeats what a crash may have left undone; nothing, when its `run:` row is gone.
+
+        Raises:
+            StorageUnavailable: storage cannot be reached.
+        """
+        queue = self._dispatcher.queue_of(run.timezone)
+        if await self._runs.get(queue, run.execution_id) is None:
+            return
+        await self._tell(run)
+        await self._admission.leave_all(queue, run.execution_id, _granted(run))
+        await self.hand_over(run.timezone)
+
+    async def _tell(self, run: Run) -> None:
         await self._list_by_day(run)
         if run.overlap is Overlap.QUEUE:
             await self.start_queued(run.job_id)
-        granted = Granted(run.slot, run.slot_etag) if run.slot and run.slot_etag else None
-        await self._admission.leave(queue, run.execution_id, granted, wait)
-        await self.hand_over(run.timezone)
         log.info(
             "execution ended: %s",
             run.state,
@@ -61,22 +76,6 @@ class Settlement:
                 "timezone": run.timezone,
             },
         )
-
-    async def settle_again(self, run: Run) -> None:
-        """Repeats what a crash may have left undone; nothing, when its `run:` row is gone.
-
-        Raises:
-            StorageUnavailable: storage cannot be reached.
-        """
-        queue = self._dispatcher.queue_of(run.timezone)
-        entry = await self._runs.get(queue, run.execution_id)
-        if entry is None:
-            return
-        # A run that was announced anew after its end may have got a slot that it does not know of.
-        if entry.slot is not None:
-            held = await self._admission.held(queue, run.execution_id, entry.slot)
-            run = run.in_slot(held.slot, held.etag) if held is not None else run
-        await self.settle(run, wait=entry.wait)
 
     async def _list_by_day(self, run: Run) -> None:
         end = run.end_time or run.progress_at
@@ -133,3 +132,7 @@ class Settlement:
     async def _send_start(self, timezone: str, execution_id: ExecutionId) -> None:
         message = Message(kind=MessageKind.START, execution_id=execution_id)
         await self._dispatcher.send(timezone, message)
+
+
+def _granted(run: Run) -> Granted | None:
+    return Granted(run.slot, run.slot_etag) if run.slot and run.slot_etag else None

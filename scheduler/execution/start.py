@@ -7,13 +7,15 @@ write checks it. Whenever something does not hold, the slow way reads everything
 import asyncio
 
 from scheduler.clock import Clock
+from scheduler.dispatch.dispatcher import Dispatcher
 from scheduler.dispatch.ids import ExecutionId, key_of
 from scheduler.dispatch.messages import Message
-from scheduler.dispatch.run_index import Announcement, Place, RunEntry, RunIndex, Trigger
+from scheduler.dispatch.run_index import Place, RunEntry, RunIndex, Trigger
 from scheduler.errors import ConflictingWrite
 from scheduler.execution.admission import Admission, Granted, Look, Moved
-from scheduler.execution.arrivals import Arrivals, new_run
+from scheduler.execution.arrivals import Arrivals, announcement_of, new_run
 from scheduler.execution.claims import Claim, Claims
+from scheduler.execution.followers import Followers
 from scheduler.execution.graph import Graph
 from scheduler.execution.model import Run
 from scheduler.execution.overlap import OverlapRule
@@ -42,6 +44,8 @@ class Starter:
         admission: Admission,
         claims: Claims,
         settlement: Settlement,
+        followers: Followers,
+        dispatcher: Dispatcher,
         clock: Clock,
     ) -> None:
         self._store = store
@@ -52,6 +56,8 @@ class Starter:
         self._admission = admission
         self._claims = claims
         self._settlement = settlement
+        self._followers = followers
+        self._dispatcher = dispatcher
         self._clock = clock
 
     async def fast(
@@ -108,6 +114,7 @@ class Starter:
         """Prepares whatever the run needs next; None when nothing is to be done now.
 
         Raises:
+            Moved: its `run:` row has changed meanwhile: look again.
             StorageUnavailable: storage cannot be reached.
         """
         entry, stored = await asyncio.gather(
@@ -119,19 +126,20 @@ class Starter:
                 return None
             stored = await self._arrivals.arrive(entry.announcement)
         if stored is None:
-            await self._forget(queue, execution_id, entry)
+            await self._forget(queue, execution_id)
+            return None
+        if self._dispatcher.queue_of(stored.value.timezone) != queue:
+            # Announced in its job's old zone too, before the job moved: the run is in the new one.
+            await self._forget(queue, execution_id)
             return None
         if stored.value.state.finished:
             await self._settlement.settle_again(stored.value)
             return None
         return await self.admit(queue, stored, entry)
 
-    async def _forget(self, queue: str, execution_id: ExecutionId, entry: RunEntry | None) -> None:
+    async def _forget(self, queue: str, execution_id: ExecutionId) -> None:
         log.info("an announcement that is void", extra={"action": "announcement_dropped"})
-        held = None
-        if entry is not None and entry.slot is not None:
-            held = await self._admission.held(queue, execution_id, entry.slot)
-        await self._admission.leave(queue, execution_id, held, entry.wait if entry else None)
+        await self._admission.leave_all(queue, execution_id)
 
     async def admit(
         self, queue: str, stored: Stored[Run], entry: RunEntry | None
@@ -139,6 +147,7 @@ class Starter:
         """Prepares the next step of an unfinished execution, once it has its turn and a slot.
 
         Raises:
+            Moved: its `run:` row has changed meanwhile: look again.
             StorageUnavailable: storage cannot be reached.
         """
         entry = entry or await self._announce_again(queue, stored.value)
@@ -164,9 +173,11 @@ class Starter:
             held = await self._admission.held(queue, run.execution_id, entry.slot)
         if held is None:
             await self._runs.place(queue, entry, Place.QUEUED, self._clock.now())
-            return
-        await self._admission.rest(queue, run.execution_id, held, Place.QUEUED)
-        await self._settlement.hand_over(run.timezone)
+        else:
+            await self._admission.rest(queue, run.execution_id, held, Place.QUEUED)
+            await self._settlement.hand_over(run.timezone)
+        # The active run may have ended before this one stood in line: then nobody else looks.
+        await self._settlement.start_queued(run.job_id)
 
     async def _enter(self, stored: Stored[Run]) -> Stored[Run] | None:
         run = stored.value
@@ -178,13 +189,7 @@ class Starter:
             return None
 
     async def _announce_again(self, queue: str, run: Run) -> RunEntry:
-        announced = Announcement(
-            execution_id=run.execution_id,
-            timezone=run.timezone,
-            trigger=run.trigger,
-            scheduled=run.scheduled_time,
-            due=run.scheduled_time,
-        )
+        announced = announcement_of(run)
         now = self._clock.now()
         etags = await self._runs.announce(queue, [announced], now)
         return RunEntry(
@@ -204,15 +209,17 @@ class Starter:
                 return held
         if entry.place is not Place.WAITING:
             look = await self._admission.look(queue)
-            try:
-                granted = await self._admission.grant(queue, run.execution_id, entry.etag, look)
-                if granted is not None:
-                    return granted
-                await self._admission.park(
-                    queue, run.execution_id, entry.etag, run.created_at, run.priority
-                )
-            except Moved:
-                return None
+            granted = await self._admission.grant(queue, run.execution_id, entry.etag, look)
+            if granted is not None:
+                return granted
+            await self._admission.park(
+                queue,
+                run.execution_id,
+                entry.etag,
+                first=run.created_at,
+                priority=run.priority,
+                deadline=run.deadline,
+            )
         await self._settlement.hand_over(run.timezone)
         return None
 
@@ -235,9 +242,13 @@ class Starter:
                 claim=lambda: self._claims.claim(begun, job, places[0]),
                 siblings=places[1:],
             )
-        else:
+        elif Graph(job).progress(run.steps).end is not None:
             recorded = await self._claims.advance(stored, job)
-            ended = recorded.run if recorded and recorded.run.state.finished else None
+            if recorded is not None:
+                await self._followers.follow(recorded)
+            return None
+        else:
+            return None
         if ended is not None:
             await self._settlement.settle(ended)
         return None

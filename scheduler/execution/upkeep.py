@@ -8,9 +8,20 @@ from datetime import datetime, timedelta
 
 from scheduler.clock import Clock
 from scheduler.dispatch.dispatcher import Dispatcher, ZoneQueue
+from scheduler.dispatch.ids import ExecutionId
 from scheduler.dispatch.messages import Message, MessageKind
-from scheduler.dispatch.run_index import PREFIX, Place, RunEntry, RunIndex, Trigger, entry_of
-from scheduler.execution.admission import Admission
+from scheduler.dispatch.run_index import (
+    PREFIX,
+    Place,
+    RunEntry,
+    RunIndex,
+    Trigger,
+    entry_of,
+    run_key,
+)
+from scheduler.errors import StorageUnavailable
+from scheduler.execution.admission import WAIT_PREFIX, Admission
+from scheduler.execution.arrivals import announcement_of
 from scheduler.execution.claims import Claims
 from scheduler.execution.followers import Followers, running_message
 from scheduler.execution.model import Run
@@ -20,12 +31,14 @@ from scheduler.execution.states import RunState, StepStatus
 from scheduler.execution.store import ExecutionStore, Stored
 from scheduler.jobs.definitions import Definitions
 from scheduler.settings import Settings
-from scheduler.storage.keys import after
-from scheduler.storage.tables import Table
+from scheduler.storage.tables import Row, Table
 from scheduler.telemetry import bound, get_logger
 
 log = get_logger(__name__)
 OVERDUE_WAKE = timedelta(seconds=120)
+LONGEST_STALL = timedelta(minutes=15)
+ZONE_END = "wait;"
+"""Beyond a zone's `run:`, `slot:` and `wait:` rows, which stand in this order."""
 _CONCURRENT_ZONES = 8
 
 
@@ -65,8 +78,10 @@ class Upkeep:
     async def run(self) -> int:
         """Looks at every unfinished run once; returns how many there are.
 
+        What fails for one run, or one zone, does not hold up the others.
+
         Raises:
-            StorageUnavailable: storage cannot be reached.
+            StorageUnavailable: storage could not be reached for some.
         """
         gate = asyncio.Semaphore(_CONCURRENT_ZONES)
 
@@ -75,41 +90,87 @@ class Upkeep:
                 return await self._zone(zone)
 
         zones = [zone async for zone in self._dispatcher.zones_in_use()]
-        return sum(await asyncio.gather(*map(look, zones)))
+        counts = await asyncio.gather(*map(look, zones), return_exceptions=True)
+        for count in counts:
+            if isinstance(count, BaseException):
+                raise count
+        return sum(count for count in counts if isinstance(count, int))
 
     async def _zone(self, zone: ZoneQueue) -> int:
-        count = 0
+        seen: set[str] = set()
         waiting = False
-        async for row in self._zones.query(zone.queue, PREFIX, after(PREFIX)):
-            count += 1
-            entry = entry_of(row)
-            waiting = waiting or entry.place is Place.WAITING
-            execution_id = entry.announcement.execution_id
-            with bound(execution_id=execution_id, timezone=zone.timezone):
-                await self._entry(zone, entry)
+        async for row in self._zones.query(zone.queue, PREFIX, ZONE_END):
+            if row.key.startswith(PREFIX):
+                seen.add(row.key)
+                await self._guarded(zone, row)
+            elif row.key.startswith(WAIT_PREFIX):
+                waiting = True
+            elif run_key(ExecutionId(str(row.values["execution_id"]))) not in seen:
+                await self._ownerless(zone, row)
         if waiting:
             await self._settlement.hand_over(zone.timezone)
         await self._poison.look(zone)
-        return count
+        return len(seen)
+
+    async def _guarded(self, zone: ZoneQueue, row: Row) -> None:
+        execution_id = row.key.removeprefix(PREFIX)
+        with bound(execution_id=execution_id, timezone=zone.timezone):
+            try:
+                await self._entry(zone, entry_of(row))
+            except StorageUnavailable:
+                log.warning("upkeep has to look again", extra={"action": "upkeep_delayed"})
+            except Exception:
+                log.exception("upkeep of a run failed", extra={"action": "upkeep_failed"})
+
+    async def _ownerless(self, zone: ZoneQueue, slot: Row) -> None:
+        """Looks after a slot whose run has no `run:` row, so that the zone cannot silt up."""
+        execution_id = ExecutionId(str(slot.values["execution_id"]))
+        if await self._runs.get(zone.queue, execution_id) is not None:
+            return
+        log.error(
+            "a slot without a run",
+            extra={"action": "slot_ownerless", "execution_id": execution_id},
+        )
+        stored = await self._store.run(execution_id)
+        if stored is None or stored.value.state.finished:
+            await self._admission.leave_slots(zone.queue, execution_id)
+        else:
+            announced = announcement_of(stored.value)
+            await self._runs.restore(zone.queue, announced, slot.key, self._clock.now())
 
     async def _entry(self, zone: ZoneQueue, entry: RunEntry) -> None:
         now = self._clock.now()
         if entry.place is Place.ARRIVING:
-            if now - max(entry.announcement.due, entry.announced) > self._stall:
+            if self._is_overdue(max(entry.announcement.due, entry.announced), entry, now):
                 await self._start_again(zone, entry, now)
+            return
+        if entry.place is Place.WAITING and entry.deadline is not None and now < entry.deadline:
             return
         stored = await self._store.run(entry.announcement.execution_id)
         if stored is None:
-            if now - max(entry.since, entry.announced) > self._stall:
+            if self._is_overdue(max(entry.since, entry.announced), entry, now):
                 await self._start_again(zone, entry, now)
+            return
+        await self._arrived(zone, stored, entry, now)
+
+    async def _arrived(
+        self, zone: ZoneQueue, stored: Stored[Run], entry: RunEntry, now: datetime
+    ) -> None:
+        if self._dispatcher.queue_of(stored.value.timezone) != zone.queue:
+            await self._admission.leave_all(zone.queue, stored.value.execution_id)
         elif stored.value.state.finished:
             await self._settlement.settle_again(stored.value)
         elif now >= stored.value.deadline and not _running(stored.value):
-            await self._expire(stored, entry)
+            await self._expire(stored)
         elif entry.place is Place.QUEUED:
             await self._queued(zone, stored.value, entry, now)
         elif entry.place is not Place.WAITING:
             await self._unfinished(zone, stored.value, entry, now)
+
+    def _is_overdue(self, since: datetime, entry: RunEntry, now: datetime) -> bool:
+        """Whether a message is to be sent again: each time after twice the time, to a limit."""
+        patience = min(self._stall * 2.0 ** min(entry.sends, 20), max(self._stall, LONGEST_STALL))
+        return now - since > patience
 
     async def _queued(self, zone: ZoneQueue, run: Run, entry: RunEntry, now: datetime) -> None:
         if now - max(entry.since, entry.announced) <= self._stall:
@@ -135,7 +196,7 @@ class Upkeep:
         log.warning("a start is sent again", extra={"action": "start_sent_again"})
         await self._dispatcher.send(zone.timezone, message)
 
-    async def _expire(self, stored: Stored[Run], entry: RunEntry) -> None:
+    async def _expire(self, stored: Stored[Run]) -> None:
         ended = await self._claims.expire(stored)
         if ended is not None:
             log.warning("an execution ran out of time", extra={"action": "execution_expired"})
@@ -145,21 +206,30 @@ class Upkeep:
         if now - run.progress_at <= self._stall:
             return
         if run.state is RunState.PENDING:
-            if now - entry.announced > self._stall:
+            if self._is_overdue(max(entry.since, entry.announced), entry, now):
                 await self._start_again(zone, entry, now)
             return
-        if entry.slot is not None and run.slot is None and run.state is RunState.RETRYING:
-            held = await self._admission.held(zone.queue, run.execution_id, entry.slot)
-            if held is not None:
-                await self._admission.rest(zone.queue, run.execution_id, held)
+        if _sleeps(run, now):
+            await self._rest(zone, run, entry, now)
+            return
         lost = await self._lost_steps(run, now)
         if lost:
             log.warning("a worker is lost", extra={"action": "takeover_sent"})
             await self._send_takeovers(run, lost)
-        elif not _running(run) and not _sleeps(run, now):
+        elif not _running(run):
             log.warning("an execution stands still", extra={"action": "step_sent_again"})
             job = await self._definitions.load(run.job_id, run.definition)
-            await self._followers.send_again(run, job)
+            if not await self._followers.send_again(run, job):
+                await self._start_again(zone, entry, now)
+
+    async def _rest(self, zone: ZoneQueue, run: Run, entry: RunEntry, now: datetime) -> None:
+        """Takes the slot back of a run that fell asleep, and died before it gave it back."""
+        asleep = run.state is RunState.RETRYING and run.slot is None and _wakes_later(run, now)
+        if asleep and entry.slot is not None and now - entry.since > self._stall:
+            held = await self._admission.held(zone.queue, run.execution_id, entry.slot)
+            if held is not None:
+                await self._admission.rest(zone.queue, run.execution_id, held)
+                await self._settlement.hand_over(zone.timezone)
 
     async def _lost_steps(self, run: Run, now: datetime) -> list[int]:
         lost = []
@@ -182,6 +252,13 @@ def _running(run: Run) -> bool:
     return any(step.status is StepStatus.RUNNING for step in run.steps)
 
 
+def _wakes_later(run: Run, now: datetime) -> bool:
+    """Whether its next retry is still ahead: nobody is about to run it."""
+    return all(step.wake_at is None or now < step.wake_at for step in run.steps)
+
+
 def _sleeps(run: Run, now: datetime) -> bool:
-    """Whether it waits for a retry whose time has not long passed."""
-    return any(step.wake_at is not None and now < step.wake_at + OVERDUE_WAKE for step in run.steps)
+    """Whether all it does is wait for a retry whose time has not long passed."""
+    return not _running(run) and any(
+        step.wake_at is not None and now < step.wake_at + OVERDUE_WAKE for step in run.steps
+    )

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from scheduler.dispatch.ids import SHARDS, is_job_id, shard_of
 from scheduler.errors import Conflict, ConflictingWrite, NotFound, PreconditionFailed
-from scheduler.jobs.due import Due, next_key
+from scheduler.jobs.due import Due, due_of, next_key
 from scheduler.jobs.model import Job
 from scheduler.storage.account import Storage
 from scheduler.storage.tables import Change, Delete, Insert, Merge, Replace, Row, Upsert, Value
@@ -185,14 +185,14 @@ class Catalog:
         shard = shard_of(row.job_id)
         for attempt in range(_TRIES):
             changes: list[Change] = [
-                Delete(JOB_PREFIX + row.job_id, row.etag),
                 await self._count(shard, -1),
+                Delete(JOB_PREFIX + row.job_id, row.etag),
                 *await self._old_plan(row.job_id, None),
             ]
             try:
                 await self._jobs.commit(shard, changes)
             except ConflictingWrite as error:
-                if error.index == 0:
+                if error.index == 1:
                     raise PreconditionFailed("the job has been changed meanwhile") from None
                 await _back_off(attempt)
                 continue
@@ -209,6 +209,15 @@ class Catalog:
         start = f"{JOB_PREFIX}{beyond}\x01" if beyond else JOB_PREFIX
         async for row in self._jobs.query(shard, start, "job;"):
             yield _job_row(row)
+
+    async def due(self, job_id: str, key: str) -> Due | None:
+        """Reads a due row, or None.
+
+        Raises:
+            StorageUnavailable: storage cannot be reached.
+        """
+        row = await self._jobs.get(shard_of(job_id), key)
+        return None if row is None else due_of(row)
 
     async def _count(self, shard: str, step: int) -> Change:
         row = await self._jobs.get(shard, COUNT_KEY)

@@ -25,8 +25,7 @@ class Definitions:
             StorageUnavailable: storage cannot be reached.
         """
         name = job.hash
-        if (job.id, name) not in self._cache:
-            await self._blobs.put(f"{job.id}/{name}", self._cipher.encrypt(job.to_json()))
+        await self._blobs.put(f"{job.id}/{name}", self._cipher.encrypt(job.to_json()))
         self._remember(job, name)
         return name
 

@@ -15,9 +15,10 @@ NEXT_PREFIX = "next:"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Due:
-    """A job's next run: `nominal` by its schedule, `at` with jitter added.
+    """A job's next run: `nominal` by its schedule, `at` when the tick is to look at it.
 
-    `error` is set when the next run could not be computed and the row waits to be tried again.
+    The two are one, unless `error` says why the run could not be computed; the row is then tried
+    again at `at`.
     """
 
     job_id: JobId
@@ -50,7 +51,7 @@ class Due:
             "nominal": self.nominal,
             "at": self.at,
             "tzdata": self.tzdata,
-            "error": self.error,
+            "error": self.error or "",
         }
 
     def pointer(self) -> dict[str, Value]:

@@ -6,7 +6,7 @@ Limits are checked by the wire model (`scheduler.api.job_body`); what is here is
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, NewType, Self
@@ -135,7 +135,13 @@ class Job:
         document["steps"] = tuple(_step(step) for step in document["steps"])
         document["schedule"] = schedule_from(document.get("schedule"))
         document["tags"] = tuple(document.get("tags", ()))
-        return cls(**document)
+        return cls(**known_fields(cls, document))
+
+
+def known_fields(kind: type[Any], document: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a document this version's dataclass knows: a later version may have written more."""
+    names = {field.name for field in fields(kind)}
+    return {name: value for name, value in document.items() if name in names}
 
 
 def plain_json(value: object) -> str:
@@ -149,7 +155,7 @@ def _step(document: dict[str, Any]) -> StepSpec:
     depends_on = document.get("depends_on")
     return StepSpec(
         **{
-            **document,
+            **known_fields(StepSpec, document),
             "on_interrupt": OnInterrupt(document["on_interrupt"]),
             "run_if": RunIf(document["run_if"]),
             "depends_on": None if depends_on is None else tuple(depends_on),
@@ -172,4 +178,4 @@ def schedule_from(document: dict[str, Any] | None) -> Schedule | None:
         "catch_up": CatchUp(document["catch_up"]),
         "overlap": Overlap(document["overlap"]),
     }
-    return Schedule(**{**document, **instants, **words})
+    return Schedule(**{**known_fields(Schedule, document), **instants, **words})

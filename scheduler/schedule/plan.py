@@ -1,8 +1,13 @@
-"""From a job to its due row, and from a due row to the runs that it stands for. No I/O."""
+"""From a job to its due row, and from a due row to the runs that it stands for. No I/O.
 
-from collections.abc import Sequence
+Everything here is ordered by nominal instants. Jitter moves only the start of a run, so that it can
+neither reorder the runs of a job nor lose one.
+"""
+
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import islice
 
 from scheduler.dispatch.ids import scheduled_id
 from scheduler.dispatch.run_index import Announcement, Trigger
@@ -14,9 +19,10 @@ from scheduler.schedule.zones import tzdata_version
 LATE_SECONDS = 300
 """A run is missed when it is over this late; until then it simply runs."""
 MAX_CATCH_UP = 100
-MAX_RUNS_A_LOOK = 5_000
-"""How many instants of one row are looked at in one tick."""
+MAX_RUNS_A_LOOK = 20_000
+"""How many runs of one row are counted, and how many are looked at, in one tick."""
 ERROR_DELAY = timedelta(hours=1)
+_MOMENT = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +33,16 @@ class Plan:
     following: Due | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Gap:
+    """Runs that are given up: how many (`more`: and more), the first and the last of them."""
+
+    count: int
+    first: datetime
+    last: datetime
+    more: bool
+
+
 def plan_job(job: Job, revision: str, now: datetime) -> Due | None:
     """The due row of a job as of now; None when it is paused, or never runs by itself."""
     if not job.enabled or job.schedule is None:
@@ -34,33 +50,39 @@ def plan_job(job: Job, revision: str, now: datetime) -> Due | None:
     nominal = first_instant(job.schedule, job.timezone, now)
     if nominal is None:
         return None
-    at = jittered(nominal, scheduled_id(job.id, nominal), job.schedule.jitter_seconds)
     return Due(
         job_id=job.id,
         timezone=job.timezone,
         schedule=job.schedule,
         revision=revision,
         nominal=nominal,
-        at=at,
+        at=nominal,
         tzdata=tzdata_version(),
     )
 
 
 def plan_runs(due: Due, now: datetime, horizon: datetime) -> Plan:
-    """The runs of a due row up to the horizon, what was missed by its catch-up policy.
+    """The runs of a due row up to the horizon; of those that were missed, what its policy says.
 
     Raises:
         ScheduleError: the schedule cannot be computed.
     """
-    nominals = _nominals(due, horizon)
-    following = next_instant(due.schedule, due.timezone, nominals[-1])
-    missed = [n for n in nominals if _at(due, n) < now - timedelta(seconds=LATE_SECONDS)]
-    made_up = _made_up(due, missed, now)
-    given_up = missed[: len(missed) - len(made_up)]
-    announcements = [_announcement(due, n) for n in (*made_up, *nominals[len(missed) :])]
+    schedule = due.schedule
+    late = timedelta(seconds=LATE_SECONDS + schedule.jitter_seconds)
+    window = max(timedelta(seconds=schedule.catch_up_window_seconds), late)
+    beyond = list(islice(_runs(due, due.nominal, now - window), MAX_RUNS_A_LOOK + 1))
+    first = due.nominal if not beyond else None
+    recent = list(islice(_recent(due, first, now - window, horizon), MAX_RUNS_A_LOOK))
+    missed = [nominal for nominal in recent if nominal < now - late]
+    made_up = _made_up(due, missed)
+    given_up = [*beyond, *missed[: len(missed) - len(made_up)]]
+    announcements = [_announcement(due, n) for n in (*made_up, *recent[len(missed) :])]
     if given_up:
-        announcements.append(_skip_record(due, given_up))
-    return Plan(announcements, _moved(due, following))
+        more = len(beyond) > MAX_RUNS_A_LOOK
+        gap = _Gap(len(given_up), given_up[0], given_up[-1], more)
+        announcements.append(_skip_record(due, gap))
+    last = recent[-1] if recent else max(given_up[-1], now - window)
+    return Plan(announcements, _moved(due, next_instant(schedule, due.timezone, last)))
 
 
 def plan_error(due: Due, message: str, now: datetime) -> Due:
@@ -68,54 +90,57 @@ def plan_error(due: Due, message: str, now: datetime) -> Due:
     return replace(due, at=now + ERROR_DELAY, error=message)
 
 
-def _nominals(due: Due, horizon: datetime) -> list[datetime]:
-    nominals = [due.nominal]
-    for instant in instants(due.schedule, due.timezone, due.nominal, horizon):
-        if _at(due, instant) > horizon or len(nominals) >= MAX_RUNS_A_LOOK:
-            break
-        nominals.append(instant)
-    return nominals
+def _runs(due: Due, first: datetime, until: datetime) -> Iterator[datetime]:
+    """The runs with first ≤ run < until; `first` is one of them."""
+    if first >= until:
+        return
+    yield first
+    yield from instants(due.schedule, due.timezone, first, until - _MOMENT)
 
 
-def _at(due: Due, nominal: datetime) -> datetime:
-    return jittered(nominal, scheduled_id(due.job_id, nominal), due.schedule.jitter_seconds)
+def _recent(
+    due: Due, first: datetime | None, start: datetime, horizon: datetime
+) -> Iterator[datetime]:
+    """The runs from `first`, or else from the start of the catch-up window, to the horizon."""
+    if first is not None:
+        yield first
+    after = first or start - _MOMENT
+    yield from instants(due.schedule, due.timezone, after, horizon)
 
 
-def _made_up(due: Due, missed: Sequence[datetime], now: datetime) -> Sequence[datetime]:
-    window = timedelta(seconds=due.schedule.catch_up_window_seconds)
-    recent = [nominal for nominal in missed if nominal >= now - window]
+def _made_up(due: Due, missed: Sequence[datetime]) -> Sequence[datetime]:
     match due.schedule.catch_up:
         case CatchUp.NONE:
             return []
         case CatchUp.LATEST:
-            return recent[-1:]
+            return missed[-1:]
         case CatchUp.ALL:
-            return recent[-MAX_CATCH_UP:]
+            return missed[-MAX_CATCH_UP:]
 
 
 def _announcement(due: Due, nominal: datetime) -> Announcement:
+    execution_id = scheduled_id(due.job_id, nominal)
     return Announcement(
-        execution_id=scheduled_id(due.job_id, nominal),
+        execution_id=execution_id,
         timezone=due.timezone,
         trigger=Trigger.SCHEDULE,
         scheduled=nominal,
-        due=_at(due, nominal),
+        due=jittered(nominal, execution_id, due.schedule.jitter_seconds),
         revision=due.revision,
     )
 
 
-def _skip_record(due: Due, given_up: Sequence[datetime]) -> Announcement:
-    first, last = given_up[0], given_up[-1]
+def _skip_record(due: Due, gap: _Gap) -> Announcement:
+    count = f"over {gap.count - 1}" if gap.more else str(gap.count)
     reason = (
-        f"{len(given_up)} missed runs, due from {first:%Y-%m-%dT%H:%M:%SZ}"
-        f" to {last:%Y-%m-%dT%H:%M:%SZ}, were given up (catch_up: {due.schedule.catch_up})"
+        f"{count} missed runs, due from {gap.first:%Y-%m-%dT%H:%M:%SZ}"
+        f" to {gap.last:%Y-%m-%dT%H:%M:%SZ}, were given up (catch_up: {due.schedule.catch_up})"
     )
-    return replace(_announcement(due, last), skip_reason=reason, skip_count=len(given_up))
+    record = _announcement(due, gap.last)
+    return replace(record, due=gap.last, skip_reason=reason, skip_count=gap.count)
 
 
 def _moved(due: Due, following: datetime | None) -> Due | None:
     if following is None:
         return None
-    return replace(
-        due, nominal=following, at=_at(due, following), tzdata=tzdata_version(), error=None
-    )
+    return replace(due, nominal=following, at=following, tzdata=tzdata_version(), error=None)

@@ -6,37 +6,38 @@ and the same run collides with itself.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import batched
 
 from scheduler.clock import Clock
-from scheduler.dispatch.dispatcher import Dispatcher, Outgoing
+from scheduler.dispatch.dispatcher import MAX_HIDDEN_SECONDS, Dispatcher, Outgoing
 from scheduler.dispatch.ids import SHARDS, shard_of
-from scheduler.dispatch.messages import Message, MessageKind, decode
+from scheduler.dispatch.messages import Message, MessageKind
 from scheduler.dispatch.run_index import Announcement, RunIndex
-from scheduler.errors import ConflictingWrite, SchedulerError
-from scheduler.jobs.due import DUE_PREFIX, Due, due_of
-from scheduler.schedule.plan import Plan, plan_error, plan_runs
+from scheduler.errors import ConflictingWrite
+from scheduler.jobs.due import DUE_PREFIX, Due, due_of, next_key
+from scheduler.schedule.plan import ERROR_DELAY, Plan, plan_error, plan_runs
 from scheduler.settings import Settings
-from scheduler.storage.keys import from_sortable, sortable
-from scheduler.storage.tables import MAX_CHANGES, Change, Delete, Row, Table, Upsert
+from scheduler.storage.keys import sortable
+from scheduler.storage.tables import MAX_CHANGES, Change, Delete, Replace, Row, Table, Upsert, Value
 from scheduler.telemetry import get_logger
 
 log = get_logger(__name__)
-WAKE_PREFIX = "wake:"
 MAX_ROWS_A_PASS = 2_000
 MAX_PASSES = 10
+_ROWS_A_SHARD = MAX_ROWS_A_PASS // len(SHARDS)
+_ERROR_CHARACTERS = 500
 _ROWS_A_MOVE = MAX_CHANGES // 3
 
 
 @dataclass(frozen=True, slots=True)
 class DueRow:
-    """A due row as read, and its version."""
+    """A due row as read, and its version; None where it is not known."""
 
     due: Due
-    etag: str
+    etag: str | None
 
 
 class Tick:
@@ -59,53 +60,79 @@ class Tick:
     async def run(self) -> int:
         """Announces all that is due; returns how many runs that were.
 
+        What fails for one zone or one row does not hold up the others.
+
         Raises:
-            StorageUnavailable: storage cannot be reached; the next tick goes on.
+            StorageUnavailable: storage could not be reached for some; the next tick goes on.
         """
         until = self._clock.now() + self._horizon
         count = 0
         for _ in range(MAX_PASSES):
             found = await asyncio.gather(*(self._due_rows(shard, until) for shard in SHARDS))
-            rows = [row for shard in found for row in shard]
-            count += await self.announce(rows)
-            if all(len(shard) < MAX_ROWS_A_PASS // len(SHARDS) for shard in found):
+            count += await self.announce([row for shard in found for row in shard])
+            if all(len(shard) < _ROWS_A_SHARD for shard in found):
                 break
-        await asyncio.gather(*(self._wake(shard, until) for shard in SHARDS))
         return count
 
     async def announce(self, rows: Sequence[DueRow]) -> int:
         """Announces and sends the runs of these due rows, then moves the rows on.
 
         Raises:
-            StorageUnavailable: storage cannot be reached; the rows are as they were, or moved.
+            StorageUnavailable: for some storage could not be reached; their rows are as they were.
         """
         now = self._clock.now()
-        plans = [(row, self._plan(row.due, now)) for row in rows]
         by_zone: dict[str, list[Announcement]] = defaultdict(list)
-        for row, plan in plans:
+        plans: list[tuple[DueRow, Plan]] = []
+        for row in rows:
+            plan = self._plan(row.due, now)
+            plans.append((row, plan))
             by_zone[row.due.timezone].extend(plan.announcements)
-        await asyncio.gather(*(self._send(zone, runs, now) for zone, runs in by_zone.items()))
+            await asyncio.sleep(0)
+        failed = await _each(by_zone, lambda zone: self._send(zone, by_zone[zone], now))
         by_shard: dict[str, list[tuple[DueRow, Plan]]] = defaultdict(list)
         for row, plan in plans:
-            by_shard[shard_of(row.due.job_id)].append((row, plan))
-        await asyncio.gather(*(self._move_all(shard, moves) for shard, moves in by_shard.items()))
+            if row.due.timezone not in failed:
+                by_shard[shard_of(row.due.job_id)].append((row, plan))
+        failed |= await _each(by_shard, lambda shard: self._move_all(shard, by_shard[shard]))
+        for error in failed.values():
+            raise error
         return sum(len(runs) for runs in by_zone.values())
 
     def _plan(self, due: Due, now: datetime) -> Plan:
         try:
             return plan_runs(due, now, now + self._horizon)
-        except (SchedulerError, ValueError, ArithmeticError) as error:
+        except Exception as error:
             log.exception(
                 "a schedule cannot be computed",
                 extra={"action": "schedule_failed", "job_id": due.job_id},
             )
-            return Plan((), plan_error(due, str(error), now))
+            reason = f"{type(error).__name__}: {error}"
+            return Plan((), plan_error(due, reason[:_ERROR_CHARACTERS], now))
 
     async def _due_rows(self, shard: str, until: datetime) -> list[DueRow]:
         end = f"{DUE_PREFIX}{sortable(until)}"
-        limit = MAX_ROWS_A_PASS // len(SHARDS)
-        rows: AsyncIterator[Row] = self._jobs.query(shard, DUE_PREFIX, end, limit=limit)
-        return [DueRow(due_of(row), row.etag) async for row in rows]
+        found: list[DueRow] = []
+        async for row in self._jobs.query(shard, DUE_PREFIX, end, limit=_ROWS_A_SHARD):
+            try:
+                found.append(DueRow(due_of(row), row.etag))
+            except (KeyError, TypeError, ValueError):
+                log.exception("a due row cannot be read", extra={"action": "due_row_unreadable"})
+                await self._postpone(shard, row)
+        return found
+
+    async def _postpone(self, shard: str, row: Row) -> None:
+        """Moves a row that cannot be read out of the way, for an hour."""
+        at = self._clock.now() + ERROR_DELAY
+        job_id = row.key.rpartition(":")[2]
+        later = f"{DUE_PREFIX}{sortable(at)}:{job_id}"
+        error = "the due row cannot be read: change the job's schedule to make it anew"
+        pointer: dict[str, Value] = {"due_key": later, "nominal": at, "error": error}
+        changes: list[Change] = [
+            Upsert(later, row.values),
+            Delete(row.key, row.etag),
+            Upsert(next_key(job_id), pointer),
+        ]
+        await self._commit(shard, changes, job_id)
 
     async def _send(self, timezone: str, runs: Sequence[Announcement], now: datetime) -> None:
         queue = self._dispatcher.queue_of(timezone)
@@ -114,35 +141,47 @@ class Tick:
             starts = [
                 Outgoing(_start(run, etag), run.due) for run, etag in zip(batch, etags, strict=True)
             ]
-            await self._dispatcher.send_all(timezone, starts)
+            far = now + timedelta(seconds=MAX_HIDDEN_SECONDS)
+            await self._dispatcher.send_all(timezone, [s for s in starts if _at(s) <= far])
+            for start in starts:
+                if _at(start) > far:
+                    await self._dispatcher.send_later(timezone, start.message, _at(start))
 
     async def _move_all(self, shard: str, moves: Sequence[tuple[DueRow, Plan]]) -> None:
         for batch in batched(moves, _ROWS_A_MOVE, strict=False):
             try:
                 await self._jobs.commit(shard, [c for move in batch for c in _move(*move)])
             except ConflictingWrite:
-                for move in batch:
-                    await self._move_one(shard, move)
+                for row, plan in batch:
+                    await self._commit(shard, _move(row, plan), row.due.job_id)
 
-    async def _move_one(self, shard: str, move: tuple[DueRow, Plan]) -> None:
+    async def _commit(self, shard: str, changes: Sequence[Change], job_id: str) -> None:
         try:
-            await self._jobs.commit(shard, _move(*move))
+            await self._jobs.commit(shard, changes)
         except ConflictingWrite:
             log.info(
                 "a due row was moved by another, or its job has changed",
-                extra={"action": "due_row_skipped", "job_id": move[0].due.job_id},
+                extra={"action": "due_row_skipped", "job_id": job_id},
             )
 
-    async def _wake(self, shard: str, until: datetime) -> None:
-        end = f"{WAKE_PREFIX}{sortable(until)}"
-        async for row in self._jobs.query(shard, WAKE_PREFIX, end, limit=1000):
-            at = from_sortable(row.key.removeprefix(WAKE_PREFIX).partition("Z:")[0] + "Z")
-            message = decode(str(row.values["message"]))
-            await self._dispatcher.send(str(row.values["timezone"]), message, at)
-            try:
-                await self._jobs.commit(shard, [Delete(row.key, row.etag)])
-            except ConflictingWrite:
-                continue
+
+async def _each(
+    names: Iterable[str], call: Callable[[str], Awaitable[None]]
+) -> dict[str, BaseException]:
+    """Calls for each name at once; returns the errors of those that failed."""
+    order = list(names)
+    results = await asyncio.gather(*map(call, order), return_exceptions=True)
+    return {
+        name: result
+        for name, result in zip(order, results, strict=True)
+        if isinstance(result, BaseException)
+    }
+
+
+def _at(start: Outgoing) -> datetime:
+    if start.at is None:
+        raise ValueError("a start has its instant")
+    return start.at
 
 
 def _start(run: Announcement, etag: str) -> Message:
@@ -162,5 +201,5 @@ def _move(row: DueRow, plan: Plan) -> list[Change]:
         return [Delete(old.key, row.etag), Delete(old.next_key, None)]
     pointer = Upsert(new.next_key, new.pointer())
     if new.key == old.key:
-        return [pointer]
+        return [Replace(new.key, new.columns(), row.etag), pointer]
     return [Upsert(new.key, new.columns()), Delete(old.key, row.etag), pointer]

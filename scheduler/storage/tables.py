@@ -11,7 +11,7 @@ from azure.core.exceptions import HttpResponseError, ResourceExistsError, Resour
 from azure.data.tables import EdmType, EntityProperty, UpdateMode
 from azure.data.tables.aio import TableClient
 
-from scheduler.errors import ConflictingWrite, RowTooLarge
+from scheduler.errors import ConflictingWrite, RowTooLarge, StorageUnavailable
 from scheduler.storage.failures import error_code, storage_failures
 
 type Value = str | int | float | bool | datetime | None
@@ -153,7 +153,7 @@ class Table:
         _check_size(operations)
         try:
             return await self._submit(operations, f"write {self._name} {partition}")
-        except ConflictingWrite:
+        except (ConflictingWrite, StorageUnavailable):
             etag = await self._own_write(partition, changes[0], op)
             if etag is None:
                 raise

@@ -33,7 +33,6 @@ def _settings(azurite: str, folder: Path) -> dict[str, str]:
         "SCHEDULER_ADMIN_KEY": ADMIN,
         "AzureWebJobsStorage": azurite,
         "SCHEDULER_NAME": f"a{secrets.token_hex(5)}",
-        "SCHEDULER_TIMEZONES": "UTC,America/New_York",
         "SCHEDULER_STORAGE_RETRIES": "0",
         "SCHEDULER_CONNECTION_AWAY": (
             f"Driver={{PostgreSQL Unicode}};Server=127.0.0.1;Port=1;UID=owner;PWD={PASSWORD}"

@@ -28,7 +28,7 @@ _DEADLINE_SECONDS = 20
 _PUMP_PAUSE_SECONDS = 0.02
 
 
-class RecordingTransport(AioHttpTransport):
+class RecordingTransport(AioHttpTransport):  # type: ignore[misc]
     """The SDK's own transport, which notes every request and can be made to fail."""
 
     def __init__(self, owner: "LiveApp") -> None:
@@ -37,9 +37,11 @@ class RecordingTransport(AioHttpTransport):
 
     async def send(self, request: Any, **config: Any) -> Any:  # noqa: ANN401
         """Sends, unless storage is to look unreachable."""
-        if self._owner.storage_is_down:
+        parts = list(_parts(request))
+        unreachable = self._owner.unreachable
+        if unreachable is not None and any(unreachable in url for _, url in parts):
             raise ServiceRequestError("connection refused by the test")
-        self._owner.requests += _parts(request)
+        self._owner.requests += parts
         return await super().send(request, **config)
 
 
@@ -51,7 +53,7 @@ class LiveApp:
         self.name = settings["SCHEDULER_NAME"]
         self.connection = settings["AzureWebJobsStorage"]
         self.requests: list[tuple[str, str]] = []
-        self.storage_is_down = False
+        self.unreachable: str | None = None
         self._loop = asyncio.new_event_loop()
         self._thread = Thread(target=self._loop.run_forever, name="live-app", daemon=True)
         self._thread.start()
@@ -162,13 +164,13 @@ class LiveApp:
         ]
 
     @contextmanager
-    def storage_down(self) -> Iterator[None]:
-        """Makes every request to storage fail as a refused connection does."""
-        self.storage_is_down = True
+    def storage_down(self, part: str = "") -> Iterator[None]:
+        """Makes requests to storage fail as a refused connection does: those with `part` in it."""
+        self.unreachable = part
         try:
             yield
         finally:
-            self.storage_is_down = False
+            self.unreachable = None
 
     def audited(self, **wanted: str) -> list[Mapping[str, Any]]:
         """The audit rows of today and yesterday whose columns have these values."""

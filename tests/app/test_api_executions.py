@@ -66,7 +66,7 @@ def test_a_failed_execution_says_which_step_and_why(live: LiveApp) -> None:
         "{job}.20991301T000000Z",
         "{job}.00010101T000000Z",
         "{job}.99991231T235959Z",
-        "{job}.２０９９0101T000000Z",
+        "{job}.\uff12\uff10\uff19\uff190101T000000Z",
         "{job}.20990101T000000Z\n",
         "' or 1 eq 1 or '.20990101T000000Z",
         "{job}/.20990101T000000Z",

@@ -4,7 +4,6 @@ import ast
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from scheduler import errors
 from scheduler.api.problems import status_of
@@ -21,6 +20,12 @@ FAULT_CALLS = {
     "_malformed": 1,
 }
 """Calls that note a fault in a field, and the place of the code among their arguments."""
+CLASSES: dict[str, type[errors.SchedulerError]] = {
+    name: kind
+    for name, kind in vars(errors).items()
+    if isinstance(kind, type) and issubclass(kind, errors.SchedulerError)
+}
+STATUS_BY_CLASS = {name: status_of(kind.__new__(kind)) for name, kind in CLASSES.items()}
 _CODE = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 
 
@@ -36,18 +41,12 @@ class Codes:
 def codes_in_source() -> Codes:
     """Reads all modules of the product."""
     codes = Codes()
-    for error in _error_classes():
-        codes.replies[error.code] = status_of(error.__new__(error))
+    codes.replies.update({kind.code: STATUS_BY_CLASS[name] for name, kind in CLASSES.items()})
     for folder in FOLDERS:
         for path in (ROOT / folder).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text("utf-8"))):
                 _note(node, codes)
     return codes
-
-
-def _error_classes() -> list[type[errors.SchedulerError]]:
-    found = [kind for kind in vars(errors).values() if isinstance(kind, type)]
-    return [kind for kind in found if issubclass(kind, errors.SchedulerError)]
 
 
 def _note(node: ast.AST, codes: Codes) -> None:
@@ -74,10 +73,10 @@ def _note_call(call: ast.Call, codes: Codes) -> None:
         codes.faults.update(_texts(call.args[place]))
     if name == "StepFailed":
         codes.steps.update(_texts(call.args[0]))
-    kind = getattr(errors, name, None)
+    status = STATUS_BY_CLASS.get(name)
     for keyword in call.keywords:
-        if keyword.arg == "code" and isinstance(kind, type):
-            codes.replies.update(dict.fromkeys(_texts(keyword.value), status_of(kind.__new__(kind))))
+        if keyword.arg == "code" and status is not None:
+            codes.replies.update(dict.fromkeys(_texts(keyword.value), status))
         elif keyword.arg == "error_code":
             codes.steps.update(_texts(keyword.value))
 

@@ -5,7 +5,7 @@ next instant at which something can: a hidden message, the tick at each minute, 
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -21,8 +21,9 @@ from scheduler.security.audit import Caller
 from scheduler.security.principals import Principal, Role
 from scheduler.settings import Settings
 from scheduler.storage.account import Storage
+from scheduler.storage.keys import after
 from scheduler.storage.queues import Received
-from scheduler.storage.tables import Table
+from scheduler.storage.tables import Table, Upsert
 from tests.storage.scripted import WORKER, Script, scripted_registry
 from tests.storage.wire import (
     Flying,
@@ -84,10 +85,11 @@ class Simulation:
             registry=scripted_registry(self.script),
         )
 
-    async def restart(self) -> None:
-        """Puts a new instance in the place of the app."""
-        self.app = self.new_app()
+    async def restart(self) -> App:
+        """Puts a new instance in the place of the app; returns the old one."""
+        old, self.app = self.app, self.new_app()
         self._apps.append(self.app)
+        return old
 
     async def create(self, job_id: str, *steps: dict[str, Any], **fields: Any) -> str:  # noqa: ANN401
         """Stores a job through the API; returns its id. A step is a dict of its fields."""
@@ -129,7 +131,9 @@ class Simulation:
         raise AssertionError(f"it does not come to rest: {self.wire.log[-40:]}")
 
     async def deliver(self) -> bool:
-        """Handles every message that is visible to the host now; False when there was none."""
+        """Handles every message that is visible to the host now; False when nothing happened."""
+        await self.show()
+        before = len(self._live)
         served = {self.app.dispatcher.queue_of(zone) for zone in DECLARED}
         served.add(relay_queue_name(self.settings.name))
         queues = {message.queue for message in self._visible() if message.queue in served}
@@ -140,7 +144,7 @@ class Simulation:
             for message in batch:
                 self._live.add(asyncio.create_task(self._handle(queue, message)))
         await self._settled()
-        return bool(queues)
+        return bool(queues) or len(self._live) < before
 
     def _visible(self) -> list[Flying]:
         return [one for one in self.wire.flying.values() if one.at <= self.clock.now()]
@@ -198,7 +202,12 @@ class Simulation:
 
     async def _timer(self, *, tick: bool) -> None:
         try:
-            await (self.app.run_tick() if tick else self.app.upkeep.run())
+            if not tick:
+                await self.app.upkeep.run()
+            elif await self._planned("due:", "wake:"):
+                await self.app.run_tick()
+            else:  # Nothing could be found in the 32 queries of a tick.
+                await self.app.relay.sweep()
         except StorageUnavailable as error:
             self.faults.append(error.message)
 
@@ -209,14 +218,23 @@ class Simulation:
                 received = Received(message_id, flying.receipt, "", 0)
                 await self.host.queues.hide(flying.queue, received, seconds=0)
 
-    async def lose_messages(self) -> None:
-        """Removes every message from every queue."""
-        for message_id, flying in list(self.wire.flying.items()):
+    async def lose_messages(self, of: str = "") -> None:
+        """Removes every message from every queue whose name has `of` in it."""
+        lost = [one for one in self.wire.flying.items() if of in one[1].queue]
+        for message_id, flying in lost:
             await self.host.queues.delete(flying.queue, Received(message_id, flying.receipt, "", 0))
 
     async def drop_job(self, job_id: str) -> None:
         """Deletes a job, so that nothing more comes due."""
         await self.app.jobs.delete(CALLER, AUTHOR, job_id, None)
+
+    async def spoil_schedule(self, job_id: str) -> None:
+        """Makes a job's due row one whose next run cannot be computed."""
+        shard = shard_of(job_id)
+        async for row in self.host.jobs.query(shard, "due:", "due;"):
+            if row.values["job_id"] == job_id:
+                schedule = str(row.values["schedule"]).replace("*/10", "nonsense")
+                await self.host.jobs.commit(shard, [Upsert(row.key, {"schedule": schedule})])
 
     async def kill_workers(self) -> None:
         """Ends every worker where it stands, as a host that is switched off."""
@@ -233,7 +251,7 @@ class Simulation:
     async def _idle(self) -> bool:
         if self._live or any(not one.poison for one in self.wire.flying.values()):
             return False
-        return not await self.leftovers() and not await self._planned()
+        return not await self.leftovers() and not await self._planned("due:")
 
     async def leftovers(self) -> list[str]:
         """The rows of unfinished work: runs, slots, waiters, active marks, queue rows, waits."""
@@ -243,14 +261,15 @@ class Simulation:
             found += await self._keys(self.host.zones, queue, "a", "z")
         for job_id in sorted(self.job_ids):
             found += await self._keys(self.host.executions, job_id, "!", '"')
-        for shard in sorted(set(map(shard_of, self.job_ids))):
-            found += await self._keys(self.host.jobs, shard, "wake:", "wake;")
-        return found
+        return found + await self._planned("wake:")
 
-    async def _planned(self) -> list[str]:
-        shards = sorted(set(map(shard_of, self.job_ids)))
+    async def _planned(self, *prefixes: str) -> list[str]:
+        """The rows of coming runs (`due:`) and waits (`wake:`) of the jobs of this test."""
         return [
-            key for shard in shards for key in await self._keys(self.host.jobs, shard, "due:", "due;")
+            key
+            for shard in sorted(set(map(shard_of, self.job_ids)))
+            for prefix in prefixes
+            for key in await self._keys(self.host.jobs, shard, prefix, after(prefix))
         ]
 
     async def _keys(self, table: Table, partition: str, start: str, end: str) -> list[str]:
@@ -277,7 +296,8 @@ class Simulation:
 
     async def assert_nothing_left(self) -> None:
         """Nothing of unfinished work is left, in no table and no queue, and nothing crashed."""
-        assert self.crashes == []
+        for crash in self.crashes:
+            raise crash
         assert await self.leftovers() == []
         queues = [self.app.dispatcher.queue_of(zone) for zone in (*DECLARED, UNDECLARED)]
         for queue in (*queues, relay_queue_name(self.settings.name)):
@@ -291,6 +311,10 @@ class Simulation:
         for app in self._apps:
             await app.close()
         await self.host.close()
+
+
+type Simulated = Callable[..., Awaitable[Simulation]]
+"""Makes a simulation with settings of the test's choice, closed when the test ends."""
 
 
 @asynccontextmanager

@@ -158,8 +158,7 @@ async def test_queued_runs_run_one_after_the_other_in_the_order_they_came(
     hold.release()
     await patient.run()
     ids = [one.execution_id for one in patient.script.ran]
-    assert ids == sorted(ids)
-    assert len(ids) == 4 + 2
+    assert ids == [f"job.20261123T020{minute}00Z" for minute in (1, 2, 3, 4)]
     assert patient.script.most_busy == 1
     await patient.assert_nothing_left()
 

@@ -47,11 +47,16 @@ class ManualClock:
 
 
 class Mode(StrEnum):
-    """How a request fails: never sent; done, and its reply lost; answered with 503 and not done."""
+    """How a request fails."""
 
     REFUSED = "refused"
+    """It is never sent."""
+    DROPPED = "dropped"
+    """It is done, and then the connection is lost; the SDK repeats such a request."""
     LOST = "lost"
+    """It is done, and no reply comes in time; the SDK does not repeat a POST then."""
     BUSY = "busy"
+    """It is answered with 503, and not done."""
 
 
 @dataclass
@@ -169,6 +174,8 @@ class SimulatedTransport(AioHttpTransport):
             request.url = url
         if "/messages" in url and " peek" not in kind:
             self._wire.noted(kind, urlsplit(url).path, hidden, response)
+        if mode is Mode.DROPPED:
+            raise ServiceRequestError(f"the connection was dropped by the test: {kind}")
         if mode is Mode.LOST:
             raise ServiceResponseError(f"its reply was lost by the test: {kind}")
         return response

@@ -17,7 +17,10 @@ REGISTRY = Registry.discover()
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0{"), max_size=20)
-names = st.from_regex(r"[^\x00-\x1f\x7f\ud800-\udfff]{0,5}[a-zA-Zéß漢]", fullmatch=True)
+names = st.from_regex(
+    r"[^\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]{0,5}[a-zA-Zéß漢]",
+    fullmatch=True,
+)
 seconds = st.integers(1, 3_600) | st.floats(1, 3_600)
 scalars = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | texts
 json_values = st.recursive(

@@ -66,4 +66,4 @@ def _reason(error: HTTPError) -> str:
     except ValueError:
         return f"HTTP {error.code}"
     faults = [f"{fault['pointer']} {fault['message']}" for fault in problem.get("errors", ())]
-    return "; ".join([f"HTTP {error.code}: {problem.get('detail', '')}", *faults])
+    return f"HTTP {error.code}: {'; '.join(faults) or problem.get('detail', '')}"

@@ -16,10 +16,21 @@ KATHMANDU_OFFSET = timedelta(hours=5, minutes=45)
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at."""
+    """One thing that was looked at: what should be so, what was expected and what was found."""
 
     text: str
-    passed: bool
+    expected: object
+    found: object
+
+    @property
+    def passed(self) -> bool:
+        """Whether it is so."""
+        return self.expected == self.found
+
+    def __str__(self) -> str:
+        if self.passed:
+            return self.text
+        return f"{self.text}: expected {self.expected}, found {self.found}"
 
 
 def steps_of(execution: Document) -> dict[str, Document]:
@@ -51,7 +62,8 @@ def _purged(step: Document, contents: Contents, keep_from: str, connection_text:
     [(found, oldest)] = database.rows(connection_text, "SELECT COUNT(*), MIN(day) FROM office_log")
     return Check(
         f"{old:,} log entries older than {keep_from} are gone, {kept:,} are left",
-        rows_of(step) == [{"purged": old, "kept": kept}] and found == kept and oldest >= keep_from,
+        ([{"purged": old, "kept": kept}], kept, True),
+        (rows_of(step), found, oldest >= keep_from),
     )
 
 
@@ -62,29 +74,24 @@ def _summarized(step: Document, contents: Contents, connection_text: str) -> Che
     [(found, stale)] = database.rows(connection_text, query, LONG_AGO)
     return Check(
         f"the summary has each of {countries} countries once, none of them out of date",
-        rows_of(step) == [{"countries": countries, "zones": zones}]
-        and (found, stale) == (countries, 0),
+        ([{"countries": countries, "zones": zones}], countries, 0),
+        (rows_of(step), found, stale),
     )
 
 
 def _reported(step: Document, today: str) -> Check:
-    rows = rows_of(step)
-    return Check(
-        f"the report is of {today}, the day in New York",
-        len(rows) > 0 and all(row["day"] == today for row in rows),
-    )
+    days = {row["day"] for row in rows_of(step)}
+    return Check(f"the report is of {today}, the day in New York", {today}, days)
 
 
 def _retried(steps: dict[str, Document], today: str, connection_text: str) -> Check:
     outcomes = [attempt["outcome"] for attempt in steps["file_report"]["attempt_history"]]
-    others = {step["attempts"] for name, step in steps.items() if name != "file_report"}
+    attempts = [step["attempts"] for step in steps.values()]
     filed = database.rows(connection_text, "SELECT day, attempt FROM filed_report")
     return Check(
         "file_report failed once and was filed by attempt 2, the other steps took one",
-        outcomes == ["failed", "success"]
-        and steps["file_report"]["attempts"] == 2
-        and others == {1}
-        and filed == [(today, 2)],
+        ([1, 1, 1, 2], ["failed", "success"], [(today, 2)]),
+        (attempts, outcomes, filed),
     )
 
 
@@ -98,15 +105,18 @@ def check_kathmandu(execution: Document, last_tick: datetime) -> list[Check]:
     return [
         Check(
             f"the schedule started the run, after the tick of {last_tick:%H:%M:%S} UTC",
-            execution["trigger"] == "schedule" and last_tick >= due,
+            ("schedule", True),
+            (execution["trigger"], last_tick >= due),
         ),
         Check(
             f"it started {late.total_seconds():.1f} s after its minute, not before it",
+            True,
             late >= timedelta(0),
         ),
         Check(
             f"{due:%H:%M} UTC is {wall:%H:%M} in Kathmandu, and so the step noted",
-            wall.utcoffset() == KATHMANDU_OFFSET and rows_of(execution["steps"][0]) == [noted],
+            (KATHMANDU_OFFSET, [noted]),
+            (wall.utcoffset(), rows_of(execution["steps"][0])),
         ),
     ]
 

@@ -8,14 +8,14 @@ from office_calendar.api import Api
 from office_calendar.failure import Failed
 from tools.azurite import Azurite
 from tools.local_settings import new_secrets
-from tools.process import ProcessFailed, start_dev_host
+from tools.process import DevHost, ProcessFailed, start_dev_host
 
 HORIZON_SECONDS = 1
 """How far ahead a tick looks here. A new job announces by itself what falls due within the horizon;
 by keeping that short, the run that the example waits for is the timer's work."""
 
 FOREIGN = ("SCHEDULER_", "AzureWebJobs")
-SHOWN_LINES = 12
+SHOWN_LINES = 30
 
 
 @contextmanager
@@ -36,10 +36,16 @@ def running_scheduler(connection_text: str, report: Callable[[str, str], None]) 
                 try:
                     yield Api(host.url, settings["SCHEDULER_ADMIN_KEY"])
                 except Failed as error:
-                    log = host.tail(SHOWN_LINES)
-                    raise Failed(f"{error}\n\nThe dev host's last lines:\n{log}") from error
+                    raise Failed(f"{error}{_what_went_wrong(host)}") from error
     except ProcessFailed as error:
         raise Failed(str(error)) from error
+
+
+def _what_went_wrong(host: DevHost) -> str:
+    """Its end, if it ended, and the last lines of its log that are not mere information."""
+    ended = "" if host.exit_code is None else f"\nThe dev host ended with code {host.exit_code}."
+    lines = [line for line in host.lines if " INFO " not in line][-SHOWN_LINES:]
+    return "\n".join([ended, "The dev host said:", *lines]) if lines else ended
 
 
 def _settings(storage: str, connection_text: str) -> dict[str, str]:

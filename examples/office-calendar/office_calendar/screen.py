@@ -84,7 +84,7 @@ class Screen:
         """What was looked at, and whether it was so."""
         for check in checks:
             mark = ("✓ ", "green") if check.passed else ("✗ ", "red")
-            self._console.print(Text.assemble("  ", mark, check.text))
+            self._console.print(Text.assemble("  ", mark, str(check)), soft_wrap=True)
 
     def failure(self, reason: str) -> None:
         """Why the example ends without success; goes to standard error."""

@@ -19,8 +19,9 @@ STYLES = {
     "success": "green",
     "failed": "red",
     "timeout": "red",
+    "skipped": "dim",
 }
-MARKS = {"pending": "·", "success": "✓", "failed": "✗", "timeout": "✗"}
+MARKS = {"pending": "·", "success": "✓", "failed": "✗", "timeout": "✗", "skipped": "-"}
 FRAME = "bright_black"
 
 _spinners = {status: Spinner("dots", style=STYLES[status]) for status in ("running", "retrying")}
@@ -40,7 +41,7 @@ def steps_table(execution: Document) -> Table:
         style = STYLES.get(status, "")
         table.add_row(
             _spinners.get(status) or Text(MARKS.get(status, "?"), style),
-            Text(step["step_id"], "" if status != "pending" else "dim"),
+            Text(step["step_id"], "dim" if status in ("pending", "skipped") else ""),
             Text(status, style),
             str(step["attempts"] or ""),
             _duration(step),
@@ -50,12 +51,12 @@ def steps_table(execution: Document) -> Table:
 
 
 def execution_view(execution: Document, note: str = "") -> RenderableType:
-    """The steps; below them why attempts failed, and while its time has not come, `note`."""
+    """The steps; below them what led to retries, and while its time has not come, `note`."""
     lines = [
         f"{step['step_id']}, attempt {attempt['attempt']}: {attempt['error_message']}"
         for step in execution["steps"]
         for attempt in step["attempt_history"]
-        if attempt["outcome"] not in ("success", "running")
+        if attempt["attempt"] < step["attempts"] or step["status"] == "retrying"
     ]
     due = datetime.fromisoformat(execution["scheduled_time"])
     ahead = (due - datetime.now(UTC)).total_seconds()
