@@ -14,15 +14,14 @@ from scheduler.clock import Clock
 from scheduler.dispatch.ids import ExecutionId
 from scheduler.dispatch.run_index import Place, entry_of, placed, run_key
 from scheduler.errors import ConflictingWrite, StorageUnavailable
-from scheduler.execution.contention import pauses
 from scheduler.settings import Settings
+from scheduler.storage.contention import pauses
 from scheduler.storage.keys import sortable
 from scheduler.storage.tables import Delete, Insert, Merge, Row, Table, Upsert, Value
 
 SLOT_PREFIX = "slot:"
 WAIT_PREFIX = "wait:"
 _WAITERS_SEEN = 8
-_TRIES = 20
 _RUN_ROW = 2
 """The place of the `run:` row in the transaction that grants a slot to a waiter."""
 
@@ -89,7 +88,7 @@ class Admission:
             Moved: the run's row is not of the version `run_etag`.
             StorageUnavailable: storage cannot be reached.
         """
-        for _ in range(_TRIES):
+        for pause in pauses():
             if look.waiters or not look.free:
                 return None
             slot = random.choice(look.free)
@@ -106,6 +105,7 @@ class Admission:
             except ConflictingWrite as error:
                 if error.index != 0:
                     raise Moved from None
+                await asyncio.sleep(pause)
                 look = await self.look(queue)
                 continue
             return Granted(slot, etags[0])
@@ -149,15 +149,17 @@ class Admission:
             StorageUnavailable: storage cannot be reached.
         """
         handed: list[HandedOver] = []
-        for _ in range(_TRIES + self._limit):
+        for pause in pauses():
             look = await self.look(queue)
             if not look.waiters or not look.free:
                 break
             granted = await self._grant_waiter(queue, look)
-            if granted is not None:
-                handed.append(granted)
-                if len(look.waiters) == 1 or len(look.free) == 1:
-                    break
+            if granted is None:
+                await asyncio.sleep(pause)
+                continue
+            handed.append(granted)
+            if len(look.waiters) == 1 or len(look.free) == 1:
+                break
         return handed
 
     async def _grant_waiter(self, queue: str, look: Look) -> HandedOver | None:

@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 
 from scheduler.clock import Clock
 from scheduler.errors import ConflictingWrite, StorageUnavailable
-from scheduler.execution.contention import pauses
 from scheduler.execution.graph import Graph, Progress
 from scheduler.execution.model import Attempt, Run, StepRecord, StepState
 from scheduler.execution.outcome import Outcome, lost_attempts, record_after, step_after
@@ -27,6 +26,7 @@ from scheduler.execution.store import (
 )
 from scheduler.jobs.model import Job, StepSpec
 from scheduler.settings import Settings
+from scheduler.storage.contention import pauses
 from scheduler.storage.tables import Change
 from scheduler.telemetry import get_logger
 

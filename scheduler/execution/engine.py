@@ -19,7 +19,6 @@ from scheduler.errors import RowTooLarge, StorageUnavailable, UnreadableMessage
 from scheduler.execution.admission import Moved
 from scheduler.execution.attempt import Attempts
 from scheduler.execution.claims import Claim, Claims, Recorded
-from scheduler.execution.contention import pauses
 from scheduler.execution.followers import Followers
 from scheduler.execution.lease import Lease
 from scheduler.execution.outcome import Outcome
@@ -28,6 +27,7 @@ from scheduler.execution.receive import StepReceiver
 from scheduler.execution.start import Starter
 from scheduler.execution.store import ExecutionStore
 from scheduler.settings import Settings
+from scheduler.storage.contention import pauses
 from scheduler.storage.queues import Queues
 from scheduler.telemetry import bound, get_logger
 

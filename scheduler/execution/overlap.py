@@ -1,5 +1,6 @@
 """What happens when a run arrives while another of its job is unfinished."""
 
+import asyncio
 from dataclasses import replace
 from datetime import datetime
 
@@ -15,11 +16,11 @@ from scheduler.execution.store import (
     current_columns,
 )
 from scheduler.jobs.model import Overlap
+from scheduler.storage.contention import pauses
 from scheduler.storage.keys import sortable
 from scheduler.storage.tables import Change, Replace, Upsert
 
 MAX_QUEUED = 20
-_TRIES = 8
 
 
 class OverlapRule:
@@ -38,7 +39,7 @@ class OverlapRule:
         if run.overlap is Overlap.ALLOW or run.holds_current:
             return await self._write(run, etag, [])
         way_in: Change | None = claim_current(run)
-        for _ in range(_TRIES):
+        for pause in pauses():
             if way_in is None:
                 return await self._stand_back(run, etag, now)
             try:
@@ -46,6 +47,7 @@ class OverlapRule:
             except ConflictingWrite as error:
                 if error.index == 0:
                     raise
+            await asyncio.sleep(pause)
             way_in = await self.way_in(run)
         raise ConflictingWrite(
             f"{CURRENT} of {run.job_id} changes all the time", index=1, exists=True

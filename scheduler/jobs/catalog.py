@@ -1,7 +1,6 @@
 """The stored jobs: create, change, delete, find. A job's rows change in one transaction."""
 
 import asyncio
-import random
 import secrets
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -12,12 +11,13 @@ from scheduler.errors import Conflict, ConflictingWrite, NotFound, PreconditionF
 from scheduler.jobs.due import Due, due_of, next_key
 from scheduler.jobs.model import Job
 from scheduler.storage.account import Storage
+from scheduler.storage.contention import pauses
 from scheduler.storage.tables import Change, Delete, Insert, Merge, Replace, Row, Upsert, Value
 from scheduler.storage.values import instant, number, optional_text
 
 JOB_PREFIX = "job:"
 COUNT_KEY = "count"
-_TRIES = 8
+_TRIES = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +118,7 @@ class Catalog:
         """
         revision = due.revision if due is not None else new_revision()
         columns = _columns(job, definition, revision=revision, changed=now, created=now, now=now)
-        for attempt in range(_TRIES):
+        for pause in pauses(_TRIES):
             changes: list[Change] = [
                 Insert(JOB_PREFIX + job.id, columns),
                 await self._count(shard_of(job.id), 1),
@@ -128,7 +128,7 @@ class Catalog:
                 etags = await self._jobs.commit(shard_of(job.id), changes)
             except ConflictingWrite:
                 await self.require_new(job.id)
-                await _back_off(attempt)
+                await asyncio.sleep(pause)
                 continue
             return etags[2] if due is not None else ""
         raise Conflict("many jobs are being created at once: try again", code="busy")
@@ -160,7 +160,7 @@ class Catalog:
             created=row.created_at,
             now=now,
         )
-        for attempt in range(_TRIES):
+        for pause in pauses(_TRIES):
             changes: list[Change] = [
                 Replace(JOB_PREFIX + job.id, columns | {"note": note}, row.etag)
             ]
@@ -171,7 +171,7 @@ class Catalog:
             except ConflictingWrite as error:
                 if error.index == 0:
                     raise PreconditionFailed("the job has been changed meanwhile") from None
-                await _back_off(attempt)
+                await asyncio.sleep(pause)
                 continue
             return etags[1] if due is not None and not keeps_plan else ""
         raise Conflict("the job is being run and changed at once: try again", code="busy")
@@ -183,7 +183,7 @@ class Catalog:
             PreconditionFailed: the job has been changed since `row` was read.
         """
         shard = shard_of(row.job_id)
-        for attempt in range(_TRIES):
+        for pause in pauses(_TRIES):
             changes: list[Change] = [
                 await self._count(shard, -1),
                 Delete(JOB_PREFIX + row.job_id, row.etag),
@@ -194,7 +194,7 @@ class Catalog:
             except ConflictingWrite as error:
                 if error.index == 1:
                     raise PreconditionFailed("the job has been changed meanwhile") from None
-                await _back_off(attempt)
+                await asyncio.sleep(pause)
                 continue
             return
         raise Conflict("many jobs are being changed at once: try again", code="busy")
@@ -236,11 +236,6 @@ class Catalog:
         if due is None:
             changes.append(Delete(next_key(job_id), None))
         return changes
-
-
-async def _back_off(attempt: int) -> None:
-    """Lets others that change the same shard's count go first."""
-    await asyncio.sleep(random.uniform(0, 0.05 * (attempt + 1)))
 
 
 def _planned(due: Due | None) -> list[Change]:

@@ -22,6 +22,8 @@ MAX_PROPERTY_CHARACTERS = 32_000
 _MAX_ROW_BYTES = 1_000_000
 _MAX_TRANSACTION_BYTES = 3_900_000
 _INT32 = 2**31
+# The SDK repeats no POST whose connection failed; ours may be repeated, for their `op` tells.
+_REPEATED = {"retry_on_methods": frozenset({"POST"})}
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,12 +164,12 @@ class Table:
     async def _submit(self, operations: list[Any], what: str) -> list[str]:
         with storage_failures(what):
             try:
-                replies = await self._client.submit_transaction(operations)
+                replies = await self._client.submit_transaction(operations, **_REPEATED)
             except HttpResponseError as error:
                 if error_code(error) != "TableNotFound":
                     raise
                 await self._create()
-                replies = await self._client.submit_transaction(operations)
+                replies = await self._client.submit_transaction(operations, **_REPEATED)
         return [str(reply.get("etag") or "") for reply in replies]
 
     async def _own_write(self, partition: str, change: Change, op: str) -> str | None:
