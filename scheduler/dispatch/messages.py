@@ -78,11 +78,18 @@ def _message(fields: dict[str, object]) -> Message:
         execution_id=key.execution_id,
         step=_text(fields["step"]) if kind is MessageKind.STEP else None,
         attempt=int(attempt) if isinstance(attempt, int) else None,
-        due=datetime.fromisoformat(_text(due)) if due is not None else None,
+        due=_instant(due) if due is not None else None,
         etag=_text(fields["etag"]) if "etag" in fields else None,
         revision=_text(fields["revision"]) if "revision" in fields else None,
         traceparent=_text(fields["traceparent"]) if "traceparent" in fields else None,
     )
+
+
+def _instant(value: object) -> datetime:
+    instant = datetime.fromisoformat(_text(value))
+    if instant.tzinfo is None:
+        raise ValueError(f"{value!r} has no offset")
+    return instant
 
 
 def _text(value: object) -> str:

@@ -116,10 +116,13 @@ class Attempts:
             raise
         if work.cancelled():
             return _crashed(claim, "CancelledError")
-        return work.result() if work.done() else await self._stop(work, context, lease, seconds)
+        if work.done():
+            return work.result()
+        return await self._stop(claim, work, context, lease, seconds)
 
     async def _stop(
         self,
+        claim: Claim,
         work: asyncio.Task[StepResult | Outcome | None],
         context: AttemptContext,
         lease: Lease,
@@ -135,9 +138,12 @@ class Attempts:
             return None
         if done and not work.cancelled():
             return work.result()
+        limit = f"its timeout of {seconds:g} s"
+        if context.deadline == claim.run.value.deadline:
+            limit = f"{seconds:g} s, for the job's timeout_seconds were over"
         return Outcome(
             error_code="step_timeout",
-            error_message=f"the step was stopped after its timeout of {seconds:g} s"
+            error_message=f"the step was stopped after {limit}"
             + ("" if done else "; it did not stop, so what it did outside is unknown"),
             retryable=True,
             timed_out=True,
@@ -153,11 +159,14 @@ class Attempts:
             )
         try:
             config = step_type.Config.model_validate_json(self._rendered(claim, step_type))
-            return await step_type.run(config, context)
+            result = await step_type.run(config, context)
+            if not isinstance(result, StepResult):
+                raise TypeError(f"a step returns a StepResult, not a {type(result).__name__}")
+            return result
         except StepFailed as failure:
             return Outcome(
-                error_code=failure.code,
-                error_message=failure.message,
+                error_code=str(failure.code),
+                error_message=str(failure.message),
                 retryable=failure.retryable,
                 retry_after=failure.retry_after,
                 metadata=failure.metadata,

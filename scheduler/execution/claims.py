@@ -200,11 +200,10 @@ class Claims:
         """
         now = self._clock.now()
         run = stored.value
-        seconds = (run.deadline - run.created_at).total_seconds()
         ended = replace(
             run.after(RunEvent.RUNS_OUT_OF_TIME, end_time=now, progress_at=now),
             steps=tuple(_given_up(step) for step in run.steps),
-            message=f"the job's timeout_seconds of {seconds:g} passed before its steps were done",
+            message=_out_of_time(run),
         )
         changes: list[Change] = [leave_current()] if run.holds_current else []
         try:
@@ -254,12 +253,19 @@ class Claims:
             for place, step in enumerate(progress.steps)
         )
         moved = replace(run, steps=steps, progress_at=now)
+        if progress.end is RunEvent.FAILS and now >= moved.deadline:
+            return moved.after(RunEvent.RUNS_OUT_OF_TIME, end_time=now, message=_out_of_time(moved))
         if progress.end is not None:
             return moved.after(progress.end, end_time=now)
         asleep = not progress.ready and all(not _awake(step) for step in steps)
         if asleep and moved.state is RunState.RUNNING:
             moved = moved.after(RunEvent.ALL_SLEEP)
         return moved
+
+
+def _out_of_time(run: Run) -> str:
+    seconds = (run.deadline - run.created_at).total_seconds()
+    return f"the job's timeout_seconds of {seconds:g} passed before its steps were done"
 
 
 def _given_up(step: StepState) -> StepState:

@@ -131,10 +131,17 @@ class Engine:
             claim = await prepared.claim()
             if claim is None:
                 return False
-            await self._followers.send_steps(claim.run.value, prepared.siblings)
+            await self._send_siblings(claim, prepared.siblings)
             with bound(step_id=claim.spec.id, attempt=claim.state.attempt):
                 await self._attempt(claim)
         return True
+
+    async def _send_siblings(self, claim: Claim, siblings: tuple[int, ...]) -> None:
+        try:
+            await self._followers.send_steps(claim.run.value, siblings)
+        except StorageUnavailable:
+            # The claim stands and its step has to run; upkeep sends what is marked as sent.
+            log.warning("siblings have to wait for upkeep", extra={"action": "siblings_delayed"})
 
     async def _attempt(self, claim: Claim) -> None:
         run, began = claim.run.value, self._clock.now()

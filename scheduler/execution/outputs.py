@@ -10,8 +10,10 @@ from scheduler.execution.outcome import Outcome
 from scheduler.security.redaction import Redactor
 from scheduler.storage.blobs import Container
 from scheduler.storage.tables import MAX_PROPERTY_CHARACTERS
+from scheduler.telemetry import get_logger
 from steps.contract import StepResult
 
+log = get_logger(__name__)
 INLINE_CHARACTERS = 30_000
 PREVIEW_CHARACTERS = 4_000
 
@@ -26,13 +28,18 @@ class Outputs:
     async def outcome(self, claim: Claim, result: StepResult) -> Outcome:
         """The outcome of a successful attempt; a large output is in its blob by then.
 
-        When the blob cannot be written the success stands, and its metadata has `output_error`:
-        running the step again would do its work twice.
+        When the blob cannot be written, or the output is no JSON, the success stands and its
+        metadata has `output_error`: running the step again would do its work twice.
         """
         metadata = self.metadata(result.metadata)
         if result.output is None:
             return Outcome(metadata=metadata)
-        output = _text(self._redactor.json(result.output))
+        try:
+            output = _text(self._redactor.json(result.output))
+        except Exception as error:
+            log.exception("an output is no JSON", extra={"action": "output_refused"})
+            refused = f"not kept, for it is no JSON: {type(error).__name__}"
+            return Outcome(metadata={**metadata, "output_error": refused})
         if _units(output) <= INLINE_CHARACTERS:
             return Outcome(output=output, metadata=metadata)
         run = claim.run.value
@@ -53,7 +60,11 @@ class Outputs:
 
     def metadata(self, metadata: Mapping[str, Any]) -> dict[str, Any]:
         """A step's metadata as plain JSON without known secrets, or why it is not kept."""
-        text = _text(self._redactor.json(dict(metadata)))
+        try:
+            text = _text(self._redactor.json(dict(metadata)))
+        except Exception as error:
+            log.exception("metadata are no JSON object", extra={"action": "output_refused"})
+            return {"metadata_error": f"not kept, for it is no JSON object: {type(error).__name__}"}
         if _units(text) > MAX_PROPERTY_CHARACTERS // 2:
             return {"metadata_error": "the step's metadata was over 16,000 characters"}
         kept: dict[str, Any] = json.loads(text)

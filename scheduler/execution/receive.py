@@ -81,7 +81,7 @@ class StepReceiver:
         attempt = message.attempt or 1
         match state.status:
             case StepStatus.PENDING | StepStatus.RETRYING:
-                return await self._begin(queue, message, stored, job, place)
+                return await self._begin(queue, message, stored, job, place, dequeue_count)
             case StepStatus.RUNNING if attempt >= state.attempt:
                 return await self._running(message, stored, job, place, dequeue_count)
             case StepStatus.RUNNING:
@@ -110,12 +110,20 @@ class StepReceiver:
         return None
 
     async def _begin(
-        self, queue: str, message: Message, stored: Stored[Run], job: Job, place: int
+        self,
+        queue: str,
+        message: Message,
+        stored: Stored[Run],
+        job: Job,
+        place: int,
+        dequeue_count: int,
     ) -> Prepared | None:
         run = stored.value
         state = run.steps[place]
         if message.attempt != state.attempt + 1:
             log.info("a message of an older attempt", extra={"action": "message_dropped"})
+            if dequeue_count > 1:  # the one that recorded it may have died before it sent the next
+                await self._followers.send_steps(run, (place,))
             return None
         now = self._clock.now()
         if state.wake_at is not None and state.wake_at > now:

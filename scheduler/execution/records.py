@@ -10,7 +10,7 @@ from scheduler.dispatch.ids import ExecutionId
 from scheduler.dispatch.run_index import Trigger
 from scheduler.execution.model import Attempt, Run, StepRecord, StepState
 from scheduler.execution.states import RunState, StepStatus
-from scheduler.jobs.model import Overlap, StepId, plain_json
+from scheduler.jobs.model import Overlap, StepId, known_fields, plain_json
 from scheduler.storage.tables import Row, Value
 from scheduler.storage.values import instant, number, optional_instant, optional_text
 
@@ -134,7 +134,7 @@ def _step_state(document: Mapping[str, Any]) -> StepState:
     wake_at = document.get("wake_at")
     return StepState(
         **{
-            **document,
+            **known_fields(StepState, document),
             "id": StepId(document["id"]),
             "status": StepStatus(document.get("status", StepStatus.PENDING)),
             "wake_at": datetime.fromisoformat(wake_at) if wake_at else None,
@@ -146,7 +146,7 @@ def _attempt(document: Mapping[str, Any]) -> Attempt:
     end = document.get("end_time")
     return Attempt(
         **{
-            **document,
+            **known_fields(Attempt, document),
             "start_time": datetime.fromisoformat(document["start_time"]),
             "end_time": datetime.fromisoformat(end) if end else None,
         }

@@ -216,8 +216,11 @@ class Upkeep:
         if lost:
             log.warning("a worker is lost", extra={"action": "takeover_sent"})
             await self._send_takeovers(run, lost)
-        elif not _running(run):
+        elif _waits_for_message(run) and self._is_overdue(
+            max(run.progress_at, entry.announced), entry, now
+        ):
             log.warning("an execution stands still", extra={"action": "step_sent_again"})
+            await self._runs.sent_again(zone.queue, entry, now)
             job = await self._definitions.load(run.job_id, run.definition)
             if not await self._followers.send_again(run, job):
                 await self._start_again(zone, entry, now)
@@ -250,6 +253,11 @@ class Upkeep:
 
 def _running(run: Run) -> bool:
     return any(step.status is StepStatus.RUNNING for step in run.steps)
+
+
+def _waits_for_message(run: Run) -> bool:
+    """Whether nothing of it runs, or the message of a step is on its way for long."""
+    return not _running(run) or any(step.sent for step in run.steps)
 
 
 def _wakes_later(run: Run, now: datetime) -> bool:

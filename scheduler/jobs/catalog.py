@@ -211,13 +211,16 @@ class Catalog:
             yield _job_row(row)
 
     async def due(self, job_id: str, key: str) -> Due | None:
-        """Reads a due row, or None.
+        """Reads a due row, or None; None too for one that cannot be read, which the tick reports.
 
         Raises:
             StorageUnavailable: storage cannot be reached.
         """
         row = await self._jobs.get(shard_of(job_id), key)
-        return None if row is None else due_of(row)
+        try:
+            return None if row is None else due_of(row)
+        except (KeyError, TypeError, ValueError):
+            return None
 
     async def _count(self, shard: str, step: int) -> Change:
         row = await self._jobs.get(shard, COUNT_KEY)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import cached_property
+from io import BytesIO
 from typing import TYPE_CHECKING
 
 from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
@@ -31,10 +32,14 @@ class Container:
         """
         with storage_failures(f"write blob {self._name}/{name}"):
             try:
-                await self._client.upload_blob(name, content, overwrite=True)
+                await self._client.upload_blob(
+                    name, BytesIO(content), length=len(content), overwrite=True
+                )
             except ResourceNotFoundError:
                 await self._create()
-                await self._client.upload_blob(name, content, overwrite=True)
+                await self._client.upload_blob(
+                    name, BytesIO(content), length=len(content), overwrite=True
+                )
 
     async def _create(self) -> None:
         try:

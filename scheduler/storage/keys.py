@@ -3,8 +3,8 @@
 from datetime import UTC, datetime
 
 _FORMAT = "%Y%m%dT%H%M%S"
-_END = 10**16
-"""Microseconds since 1970, later than any instant in use."""
+_END = 10**17
+"""Microseconds since 1970, later than any instant in use: in the year 5138."""
 
 
 def sortable(instant: datetime) -> str:
@@ -19,9 +19,9 @@ def from_sortable(text: str) -> datetime:
 
 
 def inverted(instant: datetime) -> str:
-    """An instant as 16 digits that sort the other way: the latest first."""
+    """An instant as 17 digits that sort the other way: the latest first."""
     microseconds = int(instant.timestamp()) * 1_000_000 + instant.microsecond
-    return f"{_END - microseconds:016d}"
+    return f"{_END - microseconds:017d}"
 
 
 def after(prefix: str) -> str:

@@ -82,13 +82,13 @@ def takes(seconds: float) -> Act:
     return act
 
 
-def fails(
-    code: str = "broken", *, retryable: bool = True, retry_after: float | None = None
-) -> Act:
+def fails(code: str = "broken", *, retryable: bool = True, retry_after: float | None = None) -> Act:
     """Fails at once."""
 
     async def act(script: Script, context: StepContext) -> StepResult:
-        raise StepFailed(code, f"{code} by the script", retryable=retryable, retry_after=retry_after)
+        raise StepFailed(
+            code, f"{code} by the script", retryable=retryable, retry_after=retry_after
+        )
 
     return act
 
@@ -122,6 +122,8 @@ class Hold:
 
     async def __call__(self, script: Script, context: StepContext) -> StepResult:
         """Waits, then succeeds."""
+        if self._gate.is_set():
+            return StepResult()
         self._script = script
         script.held += 1
         script.changed.set()

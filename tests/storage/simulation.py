@@ -4,7 +4,7 @@ The host receives and deletes real messages. When nothing can be processed, the 
 next instant at which something can: a hidden message, the tick at each minute, upkeep at each :30.
 """
 
-import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -16,17 +16,16 @@ from cryptography.fernet import Fernet
 from scheduler.app import App
 from scheduler.dispatch.ids import shard_of
 from scheduler.dispatch.queue_names import poison_queue_name, relay_queue_name
-from scheduler.errors import ConflictingWrite, StorageUnavailable
+from scheduler.errors import StorageUnavailable
 from scheduler.security.audit import Caller
 from scheduler.security.principals import Principal, Role
 from scheduler.settings import Settings
 from scheduler.storage.account import Storage
 from scheduler.storage.keys import after
-from scheduler.storage.queues import Received
 from scheduler.storage.tables import Table, Upsert
-from tests.storage.scripted import WORKER, Script, scripted_registry
+from tests.storage.host import Host
+from tests.storage.scripted import Script, scripted_registry
 from tests.storage.wire import (
-    Flying,
     ManualClock,
     SimulatedTransport,
     Wire,
@@ -39,9 +38,8 @@ DECLARED = ("UTC", "Asia/Tokyo")
 UNDECLARED = "Asia/Kathmandu"
 AUTHOR = Principal("test", "test", Role.AUTHOR, frozenset({"*"}))
 CALLER = Caller(AUTHOR)
-HOST_HIDES_SECONDS = 600
-RETRY_SECONDS = 30
 MAX_ROUNDS = 250
+FAILURES = frozenset({"upkeep_failed", "slot_ownerless", "wake_failed", "run_unrecordable"})
 MINUTE = timedelta(minutes=1)
 
 
@@ -62,18 +60,16 @@ class Simulation:
                 **settings,
             }
         )
-        self.host = Storage(self.settings, transport=self._host_transport)
+        self.storage = Storage(self.settings, transport=self._own_transport)
+        self.host = Host(self.storage.queues, self.wire, self.script)
         self.app = self.new_app()
         self.job_ids: set[str] = set()
-        self.faults: list[str] = []
-        """Storage faults that reached the host: it lets the message come back."""
-        self.crashes: list[BaseException] = []
-        """All other errors that reached the host: each is a bug."""
+        self.failures: list[str] = []
+        """What parts of the app logged as failures that they went on after: each is a bug."""
         self._apps = [self.app]
-        self._live: set[asyncio.Task[None]] = set()
         self._timers = START
 
-    def _host_transport(self) -> AsyncHttpTransport[Any, Any]:
+    def _own_transport(self) -> AsyncHttpTransport[Any, Any]:
         return SimulatedTransport(self.wire, of_app=False)
 
     def new_app(self) -> App:
@@ -132,60 +128,7 @@ class Simulation:
 
     async def deliver(self) -> bool:
         """Handles every message that is visible to the host now; False when nothing happened."""
-        await self.show()
-        before = len(self._live)
-        served = {self.app.dispatcher.queue_of(zone) for zone in DECLARED}
-        served.add(relay_queue_name(self.settings.name))
-        queues = {message.queue for message in self._visible() if message.queue in served}
-        for queue in sorted(queues):
-            batch = await self.host.queues.receive(
-                queue, hidden_seconds=HOST_HIDES_SECONDS, limit=32
-            )
-            for message in batch:
-                self._live.add(asyncio.create_task(self._handle(queue, message)))
-        await self._settled()
-        return bool(queues) or len(self._live) < before
-
-    def _visible(self) -> list[Flying]:
-        return [one for one in self.wire.flying.values() if one.at <= self.clock.now()]
-
-    async def _settled(self) -> None:
-        """Waits until every message is handled, or held by a step that the test holds."""
-        while True:
-            self._live = {task for task in self._live if not task.done()}
-            self.script.changed.clear()
-            if len(self._live) <= self.script.held:
-                return
-            change = asyncio.create_task(self.script.changed.wait())
-            await asyncio.wait({*self._live, change}, return_when=asyncio.FIRST_COMPLETED)
-            change.cancel()
-
-    async def _handle(self, queue: str, message: Received) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        WORKER.set(task)
-        try:
-            if queue == relay_queue_name(self.settings.name):
-                await self.app.relay.handle(message.text)
-            else:
-                await self.app.engine.handle(queue, message.text, message.dequeue_count)
-        except (StorageUnavailable, ConflictingWrite) as error:
-            self.faults.append(error.message)
-            await self._give_back(queue, message)
-        except Exception as error:
-            self.crashes.append(error)
-            await self._give_back(queue, message)
-        else:
-            await self._delete(queue, message)
-
-    async def _give_back(self, queue: str, message: Received) -> None:
-        await self.host.queues.hide(queue, message, seconds=RETRY_SECONDS)
-
-    async def _delete(self, queue: str, message: Received) -> None:
-        try:
-            await self.host.queues.delete(queue, message)
-        except (ConflictingWrite, StorageUnavailable) as error:
-            self.faults.append(error.message)
+        return await self.host.deliver(self.app)
 
     async def _move_on(self, until: datetime | None) -> None:
         """Moves the clock to the next instant at which something happens, and lets it happen."""
@@ -195,7 +138,7 @@ class Simulation:
         flying = [one.at for one in self.wire.flying.values() if not one.poison]
         instants += [at for at in flying if at > self.clock.now()]
         self.clock.move_to(min(instants))
-        await self.show()
+        await self.host.show()
         if self.clock.now() >= timer:
             self._timers = timer
             await self._timer(tick=timer.second == 0)
@@ -206,23 +149,10 @@ class Simulation:
                 await self.app.upkeep.run()
             elif await self._planned("due:", "wake:"):
                 await self.app.run_tick()
-            else:  # Nothing could be found in the 32 queries of a tick.
+            else:  # The many queries of a tick would find nothing.
                 await self.app.relay.sweep()
         except StorageUnavailable as error:
-            self.faults.append(error.message)
-
-    async def show(self, *, early: bool = False) -> None:
-        """Makes the messages visible whose simulated instant has come; with `early` all of them."""
-        for message_id, flying in list(self.wire.flying.items()):
-            if flying.hidden and (early or flying.at <= self.clock.now()):
-                received = Received(message_id, flying.receipt, "", 0)
-                await self.host.queues.hide(flying.queue, received, seconds=0)
-
-    async def lose_messages(self, of: str = "") -> None:
-        """Removes every message from every queue whose name has `of` in it."""
-        lost = [one for one in self.wire.flying.items() if of in one[1].queue]
-        for message_id, flying in lost:
-            await self.host.queues.delete(flying.queue, Received(message_id, flying.receipt, "", 0))
+            self.host.faults.append(error.message)
 
     async def drop_job(self, job_id: str) -> None:
         """Deletes a job, so that nothing more comes due."""
@@ -231,25 +161,19 @@ class Simulation:
     async def spoil_schedule(self, job_id: str) -> None:
         """Makes a job's due row one whose next run cannot be computed."""
         shard = shard_of(job_id)
-        async for row in self.host.jobs.query(shard, "due:", "due;"):
+        async for row in self.storage.jobs.query(shard, "due:", "due;"):
             if row.values["job_id"] == job_id:
                 schedule = str(row.values["schedule"]).replace("*/10", "nonsense")
-                await self.host.jobs.commit(shard, [Upsert(row.key, {"schedule": schedule})])
-
-    async def kill_workers(self) -> None:
-        """Ends every worker where it stands, as a host that is switched off."""
-        for task in self._live:
-            task.cancel()
-        await asyncio.sleep(0)
+                await self.storage.jobs.commit(shard, [Upsert(row.key, {"schedule": schedule})])
 
     async def be_down(self, **time: float) -> None:
         """Lets time pass while neither host nor timers run."""
         self.clock.move_to(self.clock.now() + timedelta(**time))
         self._timers = self.clock.now()
-        await self.show()
+        await self.host.show()
 
     async def _idle(self) -> bool:
-        if self._live or any(not one.poison for one in self.wire.flying.values()):
+        if self.host.workers or any(not one.poison for one in self.wire.flying.values()):
             return False
         return not await self.leftovers() and not await self._planned("due:")
 
@@ -258,9 +182,9 @@ class Simulation:
         found: list[str] = []
         for zone in (*DECLARED, UNDECLARED):
             queue = self.app.dispatcher.queue_of(zone)
-            found += await self._keys(self.host.zones, queue, "a", "z")
+            found += await self._keys(self.storage.zones, queue, "a", "z")
         for job_id in sorted(self.job_ids):
-            found += await self._keys(self.host.executions, job_id, "!", '"')
+            found += await self._keys(self.storage.executions, job_id, "!", '"')
         return found + await self._planned("wake:")
 
     async def _planned(self, *prefixes: str) -> list[str]:
@@ -269,7 +193,7 @@ class Simulation:
             key
             for shard in sorted(set(map(shard_of, self.job_ids)))
             for prefix in prefixes
-            for key in await self._keys(self.host.jobs, shard, prefix, after(prefix))
+            for key in await self._keys(self.storage.jobs, shard, prefix, after(prefix))
         ]
 
     async def _keys(self, table: Table, partition: str, start: str, end: str) -> list[str]:
@@ -278,39 +202,51 @@ class Simulation:
     async def slots(self, zone: str = "UTC") -> list[str]:
         """The ids of the executions that hold a slot of a zone."""
         queue = self.app.dispatcher.queue_of(zone)
-        rows = self.host.zones.query(queue, "slot:", "slot;")
+        rows = self.storage.zones.query(queue, "slot:", "slot;")
         return [str(row.values["execution_id"]) async for row in rows]
 
     async def listed(self) -> list[tuple[str, str]]:
-        """Execution id and state of every row of today's list, and of the list of those that failed."""
+        """Execution id and state of every row of today's list."""
         day = f"{self.clock.now():%Y%m%d}"
-        rows = [row async for row in self.host.days.query(day, "", "~")]
+        rows = [row async for row in self.storage.days.query(day, "", "~")]
         return [(str(row.values["execution_id"]), str(row.values["state"])) for row in rows]
 
     async def poisoned(self, zone: str = "UTC") -> list[str]:
         """The texts in a zone's poison queue."""
         queue = poison_queue_name(self.app.dispatcher.queue_of(zone))
-        await self.show(early=True)
-        received = await self.host.queues.receive(queue, hidden_seconds=1, limit=32)
+        await self.host.show(early=True)
+        received = await self.storage.queues.receive(queue, hidden_seconds=1, limit=32)
         return [message.text for message in received]
 
     async def assert_nothing_left(self) -> None:
         """Nothing of unfinished work is left, in no table and no queue, and nothing crashed."""
-        for crash in self.crashes:
+        for crash in self.host.crashes:
             raise crash
+        assert self.failures == []
         assert await self.leftovers() == []
         queues = [self.app.dispatcher.queue_of(zone) for zone in (*DECLARED, UNDECLARED)]
         for queue in (*queues, relay_queue_name(self.settings.name)):
-            assert await self.host.queues.length(queue) == 0
+            assert await self.storage.queues.length(queue) == 0
 
     async def close(self) -> None:
         """Ends what is still held, and closes all connections."""
-        for task in self._live:
-            task.cancel()
-        await asyncio.gather(*self._live, return_exceptions=True)
+        await self.host.close()
         for app in self._apps:
             await app.close()
-        await self.host.close()
+        await self.storage.close()
+
+
+class Watch(logging.Handler):
+    """Takes note of failures that are logged and not raised."""
+
+    def __init__(self, failures: list[str]) -> None:
+        super().__init__(logging.ERROR)
+        self._failures = failures
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Notes a record whose action is a failure of our own."""
+        if getattr(record, "action", None) in FAILURES:
+            self._failures.append(record.getMessage())
 
 
 type Simulated = Callable[..., Awaitable[Simulation]]
@@ -322,7 +258,11 @@ async def simulated(azurite: str, name: str, **settings: Any) -> AsyncIterator[S
     """A simulation that is closed at the end."""
     async with busy_server() as busy_url:
         simulation = Simulation(azurite, name, busy_url, **settings)
+        watch = Watch(simulation.failures)
+        log = logging.getLogger("scheduler")
+        log.addHandler(watch)
         try:
             yield simulation
         finally:
+            log.removeHandler(watch)
             await simulation.close()

@@ -179,9 +179,7 @@ async def test_a_deadline_that_passes_while_the_run_sleeps_is_settled_by_upkeep(
     sim: Simulation,
 ) -> None:
     sim.script.acts["one"] = [fails(retry_after=600)]
-    body = await finished(
-        sim, {"id": "one", "max_retries": 1}, {"id": "two"}, timeout_seconds=120
-    )
+    body = await finished(sim, {"id": "one", "max_retries": 1}, {"id": "two"}, timeout_seconds=120)
     assert (body["status"], statuses(body)) == ("timeout", {"one": "timeout", "two": "skipped"})
     assert START + timedelta(seconds=120) <= body["end_time"] <= START + timedelta(seconds=180)
     assert "timeout_seconds of 120" in body["message"]
@@ -193,6 +191,22 @@ async def test_a_step_that_begins_after_the_deadline_does_not_run(sim: Simulatio
     body = await finished(sim, {"id": "one"}, {"id": "two"}, timeout_seconds=60)
     assert body["status"] == "timeout"
     assert statuses(body) == {"one": "success", "two": "skipped"}
+
+
+async def test_a_step_whose_time_is_up_is_stopped(sim: Simulation) -> None:
+    sim.script.acts["one"] = [Hold()]
+
+    async def time_passes() -> None:
+        sim.clock.advance(100)
+
+    execution_id = await sim.execute("job", {"id": "one"}, {"id": "two"}, timeout_seconds=60)
+    sim.wire.before("Executions batch", time_passes)
+    await sim.run()
+    body = await sim.read(execution_id)
+    assert statuses(body) == {"one": "timeout", "two": "skipped"}
+    assert body["steps"][0]["error_code"] == "step_timeout"
+    assert (sim.script.busy, sim.script.held) == (0, 0)
+    await sim.assert_nothing_left()
 
 
 @pytest.mark.parametrize("length", [100, 29_000, 30_001, 200_000])
@@ -212,4 +226,4 @@ async def test_an_output_that_no_row_can_hold_is_kept_in_a_blob_with_a_preview_i
     assert step["output"] == whole[:4_000]
     assert step["metadata"]["output_characters"] == len(whole)
     name = f"job/{body['execution_id']}/one/1.json"
-    assert await sim.host.outputs.get(name) == whole.encode()
+    assert await sim.storage.outputs.get(name) == whole.encode()

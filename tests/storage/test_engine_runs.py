@@ -4,7 +4,6 @@ from collections import Counter
 
 import pytest
 
-from scheduler.dispatch.ids import SHARDS
 from tests.storage.scripted import succeeds
 from tests.storage.simulation import START, Simulation
 
@@ -73,7 +72,7 @@ async def test_an_undisturbed_scheduled_run_costs_six_operations_a_step_and_seve
         pass
     costs = Counter(sim.wire.counts)
     messages = costs["tz send"]
-    costs.update({kind: messages for kind in OF_EACH_MESSAGE})
+    costs.update(dict.fromkeys(OF_EACH_MESSAGE, messages))
     assert costs == {kind: pair[column] for kind, pair in COSTS.items() if pair[column]}
     assert costs.total() == 6 * len(steps) + 7
     assert (await sim.read("counted.20261123T020300Z"))["status"] == "success"

@@ -147,7 +147,7 @@ async def test_a_run_that_was_granted_a_slot_by_a_worker_that_died_is_started_by
     for number in range(3):
         ids.append(await narrow.execute(f"job{number}", {"id": "one"}))
         await narrow.deliver()
-    narrow.wire.before("tz send", narrow.kill_workers)
+    narrow.wire.before("tz send", narrow.host.kill_workers)
     holds[0].release()
     holds[1].release()
     await narrow.run()
@@ -175,7 +175,7 @@ async def test_a_message_whose_nudge_was_lost_is_found_by_the_sweep_of_the_tick(
     sim: Simulation,
 ) -> None:
     execution_id = await sim.execute("job", {"id": "one"}, timezone=UNDECLARED)
-    await sim.lose_messages(of="relay")
+    await sim.host.lose_messages(of="relay")
     await sim.run()
     assert (await sim.read(execution_id))["status"] == "success"
     assert sim.script.ran[0].at == START.replace(minute=1, second=0) + timedelta(0)
@@ -186,10 +186,9 @@ async def test_many_messages_of_a_relayed_zone_are_all_served_by_one_nudge(
     sim: Simulation,
 ) -> None:
     ids = [
-        await sim.execute(f"job{number}", {"id": "one"}, timezone=UNDECLARED)
-        for number in range(4)
+        await sim.execute(f"job{number}", {"id": "one"}, timezone=UNDECLARED) for number in range(4)
     ]
-    await sim.lose_messages(of="relay")
+    await sim.host.lose_messages(of="relay")
     await sim.app.dispatcher.nudge(sim.app.dispatcher.queue_of(UNDECLARED))
     await sim.run()
     assert sorted(one.execution_id for one in sim.script.ran) == sorted(ids)
@@ -214,22 +213,20 @@ async def test_a_relayed_message_that_fails_too_often_goes_to_poison(
     await sim.execute("job", {"id": "one"}, timezone=UNDECLARED)
     queue = sim.app.dispatcher.queue_of(UNDECLARED)
     for _ in range(2):
-        await sim.host.queues.receive(queue, hidden_seconds=1, limit=1)
+        await sim.storage.queues.receive(queue, hidden_seconds=1, limit=1)
         sim.clock.advance(1)
-        await sim.show()
+        await sim.host.show()
     await sim.app.relay.handle(Message(kind=MessageKind.NUDGE, queue=queue).encode())
-    assert await sim.host.queues.length(queue) == 0
-    assert await sim.host.queues.length(poison_queue_name(queue)) == 1
+    assert await sim.storage.queues.length(queue) == 0
+    assert await sim.storage.queues.length(poison_queue_name(queue)) == 1
     await sim.run()
     assert sim.script.steps() == ["one"]
-    assert await sim.host.queues.length(poison_queue_name(queue)) == 0
+    assert await sim.storage.queues.length(poison_queue_name(queue)) == 0
     await sim.assert_nothing_left()
 
 
 @pytest.mark.parametrize("queue", ["other-tz-utc", "x"])
-async def test_a_nudge_for_a_queue_that_is_no_zones_is_dropped(
-    sim: Simulation, queue: str
-) -> None:
+async def test_a_nudge_for_a_queue_that_is_no_zones_is_dropped(sim: Simulation, queue: str) -> None:
     await sim.app.relay.handle(Message(kind=MessageKind.NUDGE, queue=queue).encode())
     await sim.app.relay.handle("no JSON")
     assert sim.wire.log == []
@@ -243,7 +240,7 @@ async def test_a_message_that_another_has_received_since_can_be_neither_hidden_n
     await queues.send(queue, "text")
     (first,) = await queues.receive(queue, hidden_seconds=5)
     sim.clock.advance(5)
-    await sim.show()
+    await sim.host.show()
     (second,) = await queues.receive(queue, hidden_seconds=5)
     assert (first.id, first.dequeue_count, second.dequeue_count) == (second.id, 1, 2)
     with pytest.raises(ConflictingWrite):

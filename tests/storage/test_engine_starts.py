@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from scheduler.dispatch.ids import ExecutionId
 from scheduler.dispatch.messages import Message, MessageKind
 from scheduler.storage.tables import Upsert
 from tests.storage.scripted import Hold
@@ -11,7 +12,7 @@ from tests.storage.simulation import AUTHOR, CALLER, START, Simulation
 from tests.storage.wire import Mode
 
 SOON = {"type": "once", "expression": "2026-11-23T02:02:30Z"}
-SOON_ID = "job.20261123T020230Z"
+SOON_ID = ExecutionId("job.20261123T020230Z")
 EVERY_MINUTE = {"type": "cron", "expression": "* * * * *"}
 
 
@@ -28,7 +29,7 @@ async def test_a_lost_start_message_is_sent_again_by_upkeep(sim: Simulation, inl
     else:
         await announced(sim)
         execution_id = SOON_ID
-    await sim.lose_messages()
+    await sim.host.lose_messages()
     await sim.run()
     body = await sim.read(execution_id)
     assert (body["status"], sim.script.steps()) == ("success", ["one"])
@@ -41,7 +42,7 @@ async def test_a_run_that_got_a_slot_and_lost_its_worker_is_started_by_upkeep(
     sim: Simulation,
 ) -> None:
     await announced(sim)
-    sim.wire.before("Executions batch", sim.kill_workers)
+    sim.wire.before("Executions batch", sim.host.kill_workers)
     await sim.run()
     assert (await sim.read(SOON_ID))["status"] == "success"
     assert sim.script.steps() == ["one"]
@@ -51,7 +52,7 @@ async def test_a_run_that_got_a_slot_and_lost_its_worker_is_started_by_upkeep(
 async def test_an_early_start_message_is_hidden_again(sim: Simulation) -> None:
     await announced(sim)
     due = START.replace(minute=2, second=30)
-    await sim.show(early=True)
+    await sim.host.show(early=True)
     assert await sim.deliver()
     assert sim.script.ran == []
     await sim.run()
@@ -77,7 +78,7 @@ async def test_a_start_that_was_due_before_the_change_runs_by_the_new_definition
     sim.clock.move_to(START.replace(minute=2, second=31))
     change = {"schedule": EVERY_MINUTE, "steps": [{"id": "other", "type": "scripted"}]}
     await sim.app.jobs.patch(CALLER, AUTHOR, "job", change, None)
-    await sim.show()
+    await sim.host.show()
     await sim.deliver()
     assert [(one.execution_id, one.step) for one in sim.script.ran] == [(SOON_ID, "other")]
     await sim.drop_job("job")
@@ -164,12 +165,16 @@ async def test_queued_runs_run_one_after_the_other_in_the_order_they_came(
 
 
 @pytest.mark.parametrize("overlap", ["skip", "queue"])
+@pytest.mark.parametrize("known", [True, False], ids=["over", "unknown"])
 async def test_an_active_mark_whose_run_is_over_or_unknown_is_passed(
-    sim: Simulation, overlap: str
+    sim: Simulation, overlap: str, known: bool
 ) -> None:
     await sim.create("job", {"id": "one"}, schedule={**SOON, "overlap": overlap})
-    mark = Upsert("!current", {"execution_id": "job.20261101T000000Z"})
-    await sim.host.executions.commit("job", [mark])
+    dead = "job.20261101T000000Z"
+    if known:
+        dead = await sim.execute("job")
+        await sim.deliver()
+    await sim.storage.executions.commit("job", [Upsert("!current", {"execution_id": dead})])
     await sim.run()
     assert (await sim.read(SOON_ID))["status"] == "success"
     await sim.assert_nothing_left()
@@ -196,7 +201,7 @@ async def test_unreadable_messages_are_put_aside_and_kept(sim: Simulation) -> No
     queue = sim.app.dispatcher.queue_of("UTC")
     texts = ["no JSON", '{"v":1,"kind":"start"}']
     for text in texts:
-        await sim.host.queues.send(queue, text)
+        await sim.storage.queues.send(queue, text)
     await sim.run()
     await sim.run(minutes=6)
     assert sorted(await sim.poisoned()) == sorted(texts)
@@ -208,6 +213,6 @@ async def test_a_message_of_an_unknown_run_is_dropped(sim: Simulation) -> None:
     start = Message(kind=MessageKind.START, execution_id=SOON_ID)
     step = Message(kind=MessageKind.STEP, execution_id=SOON_ID, step="one", attempt=1)
     for message in (start, step):
-        await sim.host.queues.send(queue, message.encode())
+        await sim.storage.queues.send(queue, message.encode())
     await sim.run()
     await sim.assert_nothing_left()

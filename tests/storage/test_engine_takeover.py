@@ -145,7 +145,7 @@ async def test_messages_of_other_attempts_do_not_start_a_step_that_is_done_or_sl
 
 async def test_a_lost_step_message_is_sent_again_by_upkeep(sim: Simulation) -> None:
     execution_id = await sim.execute("job", {"id": "one"}, {"id": "two"})
-    sim.wire.before("tz send", sim.kill_workers)
+    sim.wire.before("tz send", sim.host.kill_workers)
     await sim.run()
     assert sim.script.steps() == ["one", "two"]
     assert (await sim.read(execution_id))["status"] == "success"
@@ -156,7 +156,7 @@ async def test_a_lost_retry_message_is_sent_again_by_upkeep(sim: Simulation) -> 
     sim.script.acts["one"] = [fails(retry_after=30)]
     execution_id = await sim.execute("job", {"id": "one", "max_retries": 1})
     await sim.deliver()
-    await sim.lose_messages()
+    await sim.host.lose_messages()
     await sim.run()
     assert sim.script.steps() == ["one", "one"]
     waited = sim.script.ran[1].at - sim.script.ran[0].at
@@ -173,7 +173,7 @@ async def test_the_duties_of_an_ended_run_are_done_though_its_worker_died_among_
     sim.script.acts["one"] = [hold]
     execution_id = await sim.execute("job", {"id": "one"})
     await sim.deliver()
-    sim.wire.before(kind, sim.kill_workers)
+    sim.wire.before(kind, sim.host.kill_workers)
     hold.release()
     await sim.run()
     assert sim.script.steps() == ["one"]

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 from azure.core.exceptions import ServiceRequestError, ServiceResponseError
 from azure.core.pipeline.transport import AioHttpTransport
-from azure.storage.queue import AccountSasPermissions, ResourceTypes, generate_account_sas
+from azure.storage.queue import ResourceTypes, generate_account_sas
 
 HIDDEN_SECONDS = 600_000
 _HIDING = re.compile(r"visibilitytimeout=(\d+)")
@@ -59,25 +59,36 @@ class Mode(StrEnum):
     """It is answered with 503, and not done."""
 
 
+def any_kind(kind: str) -> bool:
+    """Matches every request."""
+    return True
+
+
 @dataclass
-class Fault:
-    """Breaks the `at`-th (from 1) of the requests to come whose kind `matches`."""
+class Place:
+    """The `at`-th (from 1) of the requests to come whose kind `matches`."""
 
     at: int
-    mode: Mode
     matches: Callable[[str], bool]
     seen: int = 0
     hit: str | None = None
-    """The kind of the request that was broken, once it was."""
+    """The kind of the request there, once it has come."""
 
     def strikes(self, kind: str) -> bool:
-        """Counts a request; whether it is the one to break."""
+        """Counts a request; whether it is the one."""
         if self.hit is not None or not self.matches(kind):
             return False
         self.seen += 1
         if self.seen == self.at:
             self.hit = kind
         return self.hit is not None
+
+
+@dataclass
+class Fault(Place):
+    """A request that fails."""
+
+    mode: Mode = Mode.REFUSED
 
 
 @dataclass
@@ -106,20 +117,28 @@ class Wire:
         self.log: list[str] = []
         self.flying: dict[str, Flying] = {}
         self.fault: Fault | None = None
-        self._between: tuple[str, Callable[[], Awaitable[object]]] | None = None
+        self._between: tuple[Place, Callable[[], Awaitable[object]]] | None = None
 
-    def arm(self, at: int, mode: Mode, matches: Callable[[str], bool] = lambda _: True) -> Fault:
+    def arm(self, at: int, mode: Mode, matches: Callable[[str], bool] = any_kind) -> Fault:
         """Breaks one of the app's coming requests."""
-        self.fault = Fault(at, mode, matches)
+        self.fault = Fault(at, matches, mode=mode)
         return self.fault
 
+    def between(
+        self, at: int, matches: Callable[[str], bool], action: Callable[[], Awaitable[object]]
+    ) -> Place:
+        """Does something right before the `at`-th of the app's coming requests that match."""
+        place = Place(at, matches)
+        self._between = (place, action)
+        return place
+
     def before(self, kind: str, action: Callable[[], Awaitable[object]]) -> None:
-        """Does something right before the app's next request of this kind is sent, once."""
-        self._between = (kind, action)
+        """Does something right before the app's next request of this kind."""
+        self.between(1, lambda one: one == kind, action)
 
     async def requested(self, kind: str) -> Mode | None:
         """Takes note of a request of the app; how it is to fail, or None."""
-        if self._between is not None and self._between[0] == kind:
+        if self._between is not None and self._between[0].strikes(kind):
             action, self._between = self._between[1], None
             await action()
         self.counts[kind] += 1
@@ -144,7 +163,7 @@ class Wire:
             self.flying.pop(parts[4], None)
 
 
-class SimulatedTransport(AioHttpTransport):
+class SimulatedTransport(AioHttpTransport):  # type: ignore[misc]
     """The SDK's transport; the host's own requests are neither counted nor broken."""
 
     def __init__(self, wire: Wire, *, of_app: bool) -> None:
@@ -214,7 +233,7 @@ def with_token(connection_string: str) -> str:
         parts["AccountName"],
         parts["AccountKey"],
         resource_types=ResourceTypes(service=True, container=True, object=True),
-        permission=AccountSasPermissions.from_string("rwdlacup"),
+        permission="rwdlacup",
         expiry=datetime.now(UTC) + timedelta(hours=1),
         services="bqt",
         protocol="https,http",
