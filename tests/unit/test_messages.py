@@ -111,3 +111,13 @@ def test_any_text_is_read_or_refused(text: str) -> None:
 def test_fields_that_a_later_version_adds_are_ignored() -> None:
     fields = {"v": 1, "kind": "start", "execution_id": RUN, "colour": "red"}
     assert decode(json.dumps(fields)) == Message(kind=MessageKind.START, execution_id=RUN)
+
+
+def test_a_due_instant_without_an_offset_is_unreadable() -> None:
+    text = Message(
+        kind=MessageKind.START,
+        execution_id=RUN,
+        due=NOW.replace(tzinfo=None),
+    ).encode()
+    with pytest.raises(UnreadableMessage, match="no offset"):
+        decode(text)
