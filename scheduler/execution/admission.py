@@ -50,6 +50,11 @@ class Look:
     waiters: Sequence[Row]
 
 
+def slot_holder(row: Row) -> ExecutionId:
+    """The run that holds a slot, by the slot's row; "" where that does not say."""
+    return ExecutionId(str(row.values.get("execution_id") or ""))
+
+
 class Moved(Exception):
     """The `run:` row is of another version than was thought: read it, and think again."""
 
@@ -189,7 +194,7 @@ class Admission:
             StorageUnavailable: storage cannot be reached.
         """
         row = await self._zones.get(queue, slot)
-        if row is None or row.values["execution_id"] != execution_id:
+        if row is None or slot_holder(row) != execution_id:
             return None
         return Granted(slot, row.etag)
 
@@ -237,7 +242,7 @@ class Admission:
             StorageUnavailable: storage cannot be reached.
         """
         async for row in self._zones.query(queue, SLOT_PREFIX, "slot;"):
-            if row.values["execution_id"] == execution_id:
+            if slot_holder(row) == execution_id:
                 await self._removed(queue, [Delete(row.key, row.etag)])
 
     async def _removed(self, queue: str, changes: Sequence[Delete]) -> bool:

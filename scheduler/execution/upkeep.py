@@ -4,11 +4,12 @@ Upkeep never frees a slot and never runs a step: it only sends, hands over, and 
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 
 from scheduler.clock import Clock
 from scheduler.dispatch.dispatcher import Dispatcher, ZoneQueue
-from scheduler.dispatch.ids import ExecutionId
+from scheduler.dispatch.ids import parse_execution_id
 from scheduler.dispatch.messages import Message, MessageKind
 from scheduler.dispatch.run_index import (
     PREFIX,
@@ -20,7 +21,7 @@ from scheduler.dispatch.run_index import (
     run_key,
 )
 from scheduler.errors import StorageUnavailable
-from scheduler.execution.admission import WAIT_PREFIX, Admission
+from scheduler.execution.admission import WAIT_PREFIX, Admission, slot_holder
 from scheduler.execution.arrivals import announcement_of
 from scheduler.execution.claims import Claims
 from scheduler.execution.followers import Followers, running_message
@@ -102,21 +103,24 @@ class Upkeep:
         async for row in self._zones.query(zone.queue, PREFIX, ZONE_END):
             if row.key.startswith(PREFIX):
                 seen.add(row.key)
-                await self._guarded(zone, row)
+                await self._guarded(self._entry, zone, row)
             elif row.key.startswith(WAIT_PREFIX):
                 waiting = True
-            elif run_key(ExecutionId(str(row.values["execution_id"]))) not in seen:
-                await self._ownerless(zone, row)
+            elif run_key(slot_holder(row)) not in seen:
+                await self._guarded(self._ownerless, zone, row)
         if waiting:
             await self._settlement.hand_over(zone.timezone)
         await self._poison.look(zone)
         return len(seen)
 
-    async def _guarded(self, zone: ZoneQueue, row: Row) -> None:
-        execution_id = row.key.removeprefix(PREFIX)
+    async def _guarded(
+        self, look: Callable[[ZoneQueue, Row], Awaitable[None]], zone: ZoneQueue, row: Row
+    ) -> None:
+        of_run = row.key.startswith(PREFIX)
+        execution_id = row.key.removeprefix(PREFIX) if of_run else slot_holder(row)
         with bound(execution_id=execution_id, timezone=zone.timezone):
             try:
-                await self._entry(zone, entry_of(row))
+                await look(zone, row)
             except StorageUnavailable:
                 log.warning("upkeep has to look again", extra={"action": "upkeep_delayed"})
             except Exception:
@@ -124,21 +128,20 @@ class Upkeep:
 
     async def _ownerless(self, zone: ZoneQueue, slot: Row) -> None:
         """Looks after a slot whose run has no `run:` row, so that the zone cannot silt up."""
-        execution_id = ExecutionId(str(slot.values["execution_id"]))
+        execution_id = slot_holder(slot)
         if await self._runs.get(zone.queue, execution_id) is not None:
             return
-        log.error(
-            "a slot without a run",
-            extra={"action": "slot_ownerless", "execution_id": execution_id},
-        )
-        stored = await self._store.run(execution_id)
+        log.error("a slot without a run", extra={"action": "slot_ownerless"})
+        known = parse_execution_id(execution_id) is not None
+        stored = await self._store.run(execution_id) if known else None
         if stored is None or stored.value.state.finished:
             await self._admission.leave_slots(zone.queue, execution_id)
         else:
             announced = announcement_of(stored.value)
             await self._runs.restore(zone.queue, announced, slot.key, self._clock.now())
 
-    async def _entry(self, zone: ZoneQueue, entry: RunEntry) -> None:
+    async def _entry(self, zone: ZoneQueue, row: Row) -> None:
+        entry = entry_of(row)
         now = self._clock.now()
         if entry.place is Place.ARRIVING:
             if self._is_overdue(max(entry.announcement.due, entry.announced), entry, now):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 # The SDK's own defaults wait 15 s before the first retry.
 _RETRIES = {"initial_backoff": 1, "increment_base": 1, "random_jitter_range": 1}
+_BLOCK_BYTES = 1024 * 1024
 
 type TransportFactory = Callable[[], AsyncHttpTransport[Any, Any]]
 
@@ -67,6 +68,9 @@ class Storage:
             BlobServiceClient,
             self._settings.storage_blob_uri,
             retry_total=self._settings.storage_retries,
+            # aiohttp holds up the event loop for a larger body.
+            max_single_put_size=_BLOCK_BYTES,
+            max_block_size=_BLOCK_BYTES,
             **_RETRIES,
         )
         return client

@@ -71,6 +71,7 @@ async def test_a_parked_run_that_is_granted_a_slot_while_it_expires_leaves_none_
     hold = Hold()
     single.script.acts["one"] = [hold]
     await single.execute("first", {"id": "one"})
+    await single.deliver()
     late = await single.execute("late", {"id": "one"}, timeout_seconds=60)
     while await single.deliver():
         pass

@@ -184,7 +184,7 @@ async def test_storage_that_is_down_at_the_record_does_not_make_the_step_run_aga
     sim: Simulation,
 ) -> None:
     async def act(script: Script, context: StepContext) -> StepResult:
-        black_out(sim.wire, Mode.REFUSED, 3, lambda kind: kind.startswith("Executions"))
+        black_out(sim.wire, Mode.REFUSED, 2, lambda kind: kind.startswith("Executions"))
         return StepResult("kept")
 
     step = await finished(sim, act)
