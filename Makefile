@@ -30,7 +30,7 @@ check: setup
 
 test: check
 	@sh tools/setup/setup.sh tests
-	$(VENV_PYTHON) -m pytest
+	$(VENV_PYTHON) -m pytest -n 3 --dist worksteal
 
 clean:
 	rm -rf .venv .local node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
