@@ -50,7 +50,7 @@ class JobList:
             if following is not None:
                 break
         body = {
-            "message": f"{len(found)} jobs",
+            "message": "1 job" if len(found) == 1 else f"{len(found)} jobs",
             "jobs": [_document(row) for row in found],
             "count": len(found),
             "total_count": await self._catalog.total(),

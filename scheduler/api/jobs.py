@@ -213,9 +213,7 @@ class Jobs:
         await self._dispatcher.open_zone(job.timezone)
         definition = await self._definitions.put(job)
         due = plan_job(job, row.revision if keeps_plan else new_revision(), now)
-        etag = await self._catalog.change(
-            row, job, definition, due, now, keeps_plan=keeps_plan, note=row.note or ""
-        )
+        etag = await self._catalog.change(row, job, definition, due, now, keeps_plan=keeps_plan)
         if not keeps_plan:
             await self._announce(due, etag)
         await self._audit.record(caller, "change_job", f"job:{job.id}")

@@ -74,18 +74,22 @@ class Claims:
         self._settings = settings
         self._clock = clock
 
-    async def create(self, run: Run, job: Job, place: int, *, claims_current: bool) -> Claim:
+    async def create(self, run: Run, job: Job, place: int) -> Claim | None:
         """Makes an execution and claims its first step, in one transaction.
 
+        None when it exists already, or when it would be its job's active one and another is.
+
         Raises:
-            ConflictingWrite: index 0: the execution exists; 2: another is the job's active one.
             StorageUnavailable: storage cannot be reached.
         """
         begun, record = self._begin(run, job, place, None)
         changes: list[Change] = [insert_step(run.key, place, record)]
-        if claims_current:
+        if run.holds_current:
             changes.append(claim_current(run))
-        stored = await self._store.create(begun, changes)
+        try:
+            stored = await self._store.create(begun, changes)
+        except ConflictingWrite:
+            return None
         return Claim(run=stored, job=job, place=place, record=record, step_etag=stored.others[0])
 
     async def claim(self, stored: Stored[Run], job: Job, place: int) -> Claim | None:

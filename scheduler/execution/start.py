@@ -14,7 +14,7 @@ from scheduler.dispatch.run_index import Place, RunEntry, RunIndex, Trigger
 from scheduler.errors import ConflictingWrite
 from scheduler.execution.admission import Admission, Granted, Look, Moved
 from scheduler.execution.arrivals import Arrivals, announcement_of, new_run
-from scheduler.execution.claims import Claim, Claims
+from scheduler.execution.claims import Claims
 from scheduler.execution.followers import Followers
 from scheduler.execution.graph import Graph
 from scheduler.execution.model import Run
@@ -89,18 +89,14 @@ class Starter:
         granted = await self._grant(queue, execution_id, message.etag, look) if ready else None
         if granted is None:
             return None
-        exclusive = run.overlap is not Overlap.ALLOW
         begun = with_sent(run.in_slot(granted.slot, granted.etag), ready[1:])
-        if exclusive:
+        if run.overlap is not Overlap.ALLOW:
             begun = begun.now_current()
-
-        async def claim() -> Claim | None:
-            try:
-                return await self._claims.create(begun, job, ready[0], claims_current=exclusive)
-            except ConflictingWrite:
-                return None
-
-        return Prepared(step_type=job.steps[ready[0]].type, claim=claim, siblings=ready[1:])
+        return Prepared(
+            step_type=job.steps[ready[0]].type,
+            claim=lambda: self._claims.create(begun, job, ready[0]),
+            siblings=ready[1:],
+        )
 
     async def _grant(
         self, queue: str, execution_id: ExecutionId, etag: str, look: Look

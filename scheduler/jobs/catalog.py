@@ -142,7 +142,6 @@ class Catalog:
         now: datetime,
         *,
         keeps_plan: bool,
-        note: str,
     ) -> str:
         """Replaces a job; with `keeps_plan` its schedule, zone and `enabled` are as they were.
 
@@ -160,10 +159,9 @@ class Catalog:
             created=row.created_at,
             now=now,
         )
+        columns["note"] = row.note or ""
         for pause in pauses(_TRIES):
-            changes: list[Change] = [
-                Replace(JOB_PREFIX + job.id, columns | {"note": note}, row.etag)
-            ]
+            changes: list[Change] = [Replace(JOB_PREFIX + job.id, columns, row.etag)]
             if not keeps_plan:
                 changes += [*_planned(due), *await self._old_plan(job.id, due)]
             try:
