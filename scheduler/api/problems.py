@@ -27,6 +27,7 @@ CONTENT_TYPE = "application/problem+json"
 CHALLENGE = 'Bearer realm="job-scheduler"'
 MAX_FAULTS = 100
 """More faults than these are counted in the detail, not listed."""
+STORAGE_AWAY = "Azure Storage cannot be reached, or is busy: try again in some seconds"
 UNKNOWN = "an unexpected error; the log has it under this trace id"
 
 STATUS: dict[type[BaseException], int] = {
@@ -63,7 +64,15 @@ class Problem:
 def problem(error: Exception, *, trace_id: str) -> Problem:
     """Renders any exception; one that is not of the error tree shows no details and is logged."""
     status = status_of(error)
-    if isinstance(error, SchedulerError):
+    if isinstance(error, StorageUnavailable):
+        # Its own message names rows and tables, which are the log's business.
+        code, detail = error.code, STORAGE_AWAY
+        log.warning(
+            "the request failed: %s",
+            error.message,
+            extra={"action": "fail_request", "error_code": code, "trace_id": trace_id},
+        )
+    elif isinstance(error, SchedulerError):
         code, detail = error.code, error.message
     else:
         code, detail = SchedulerError.code, UNKNOWN

@@ -6,18 +6,21 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from scheduler.api.problems import STORAGE_AWAY
 from scheduler.clock import Clock
 from scheduler.dispatch.dispatcher import Dispatcher, ZoneQueue
 from scheduler.dispatch.queue_names import poison_queue_name
-from scheduler.errors import SchedulerError
+from scheduler.errors import SchedulerError, StorageUnavailable
 from scheduler.execution.admission import SLOT_PREFIX
 from scheduler.schedule.heartbeat import Beat, Heartbeat
 from scheduler.schedule.zones import tzdata_version
 from scheduler.security.encryption import Cipher
 from scheduler.settings import Settings
 from scheduler.storage.account import Storage
+from scheduler.telemetry import get_logger
 from steps.registry import Registry
 
+log = get_logger(__name__)
 TICK_LATE_SECONDS = 180
 _WAITS_END = "wait;"
 _CONCURRENT_ZONES = 16
@@ -186,8 +189,9 @@ class Status:
     async def _storage_check(self) -> Check:
         try:
             beat = await self._heartbeat.last()
-        except SchedulerError as error:
-            return Check("storage", "failed", error.message)
+        except StorageUnavailable as error:
+            log.warning("not ready: %s", error.message, extra={"action": "read_ready"})
+            return Check("storage", "failed", STORAGE_AWAY)
         tick = self._tick_check(beat, self._clock.now())
         return Check("storage", "ok", f"Table Storage answers; {tick.detail}")
 
