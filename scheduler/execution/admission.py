@@ -56,7 +56,7 @@ def slot_holder(row: Row) -> ExecutionId:
 
 
 class Moved(Exception):
-    """The `run:` row is of another version than was thought: read it, and think again."""
+    """A row of the run is of another version than was thought: read it, and think again."""
 
 
 class Admission:

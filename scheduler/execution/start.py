@@ -143,16 +143,15 @@ class Starter:
         """Prepares the next step of an unfinished execution, once it has its turn and a slot.
 
         Raises:
-            Moved: its `run:` row has changed meanwhile: look again.
+            Moved: one of its rows has changed meanwhile: look again.
             StorageUnavailable: storage cannot be reached.
         """
         entry = entry or await self._announce_again(queue, stored.value)
         entered = await self._enter(stored)
-        if entered is None or entered.value.state.finished:
-            if entered is not None:
-                await self._settlement.settle_again(entered.value)
-            return None
         run = entered.value
+        if run.state.finished:
+            await self._settlement.settle_again(run)
+            return None
         if run.overlap is Overlap.QUEUE and not run.holds_current:
             await self._stand_in_line(queue, run, entry)
             return None
@@ -175,14 +174,14 @@ class Starter:
         # The active run may have ended before this one stood in line: then nobody else looks.
         await self._settlement.start_queued(run.job_id)
 
-    async def _enter(self, stored: Stored[Run]) -> Stored[Run] | None:
+    async def _enter(self, stored: Stored[Run]) -> Stored[Run]:
         run = stored.value
         if run.state is not RunState.PENDING or run.holds_current or run.overlap is Overlap.ALLOW:
             return stored
         try:
             return await self._overlap.enter(run, stored.etag, self._clock.now())
         except ConflictingWrite:
-            return None
+            raise Moved from None
 
     async def _announce_again(self, queue: str, run: Run) -> RunEntry:
         announced = announcement_of(run)
