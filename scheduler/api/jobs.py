@@ -26,6 +26,8 @@ from scheduler.settings import Settings
 from steps.registry import Registry
 
 PREVIEWED_RUNS = 5
+VIEW_FIELDS = frozenset({"created_at", "updated_at", "note", "schedule_error"})
+"""What a job's view has beside its definition: what was read may be put back as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +151,7 @@ class Jobs:
             PreconditionFailed: `if_match` is not the stored version.
         """
         document, where = unwrap_job(body)
+        document = {name: value for name, value in document.items() if name not in VIEW_FIELDS}
         row = await self._catalog.find(job_id)
         check_match(if_match, row.version if row else None)
         if row is None:
@@ -179,7 +182,7 @@ class Jobs:
         check_match(if_match, row.version)
         before = await self._definitions.load(row.job_id, row.definition)
         principal.require_step_types(before.step_types)
-        document = merge_patch(job_document(before), dict(body))
+        document = merge_patch(_for_patch(before, body), dict(body))
         anchor = before.schedule.anchor if before.schedule else None
         job = self.parse(principal, document, job_id=job_id, anchor=anchor)
         return await self._change(caller, row, before, job)
@@ -256,3 +259,16 @@ class Jobs:
         )
         body = {"job_id": job.id, "job": shown, "next_runs": runs, "warnings": warnings(job)}
         return body if message is None else {"message": message, **body}
+
+
+def _for_patch(job: Job, patch: Mapping[str, Any]) -> dict[str, Any]:
+    """The document that a patch changes; another type of schedule does not inherit the anchor."""
+    document = job_document(job)
+    changed = patch.get("schedule")
+    if (
+        job.schedule is not None
+        and isinstance(changed, dict)
+        and changed.get("type", job.schedule.type) != job.schedule.type
+    ):
+        document["schedule"].pop("anchor", None)
+    return document

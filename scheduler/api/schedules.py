@@ -40,8 +40,10 @@ class Schedules:
         now = self._clock.now()
         if (text := body.get("scheduled_time")) is not None:
             at = _coming_time(text, timezone, now)
-            # With its offset it stays the instant that was meant, in whatever zone the job is.
-            document["schedule"] = {"type": "once", "expression": at.isoformat()}
+            # In the job's own zone it stays as it was written; read in another zone, it needs that
+            # zone's offset to stay the instant that was meant.
+            own = _zone_of(document) == timezone
+            document["schedule"] = {"type": "once", "expression": text if own else at.isoformat()}
         elif document.get("schedule") is None:
             raise InvalidRequest.of(
                 "/scheduled_time", "missing", "say when: give scheduled_time, or the job a schedule"
@@ -91,6 +93,13 @@ def _zone_to_read_in(named: str | None, own: object) -> str:
         return resolve_timezone(own if isinstance(own, str) else "UTC")
     except ScheduleError as error:
         raise error.under("/job") from None
+
+
+def _zone_of(document: Mapping[str, Any]) -> str | None:
+    try:
+        return resolve_timezone(str(document.get("timezone") or "UTC"))
+    except ScheduleError:
+        return None  # reading the job tells
 
 
 def _coming_time(text: str, timezone: str, now: datetime) -> datetime:

@@ -138,9 +138,9 @@ class Attempts:
             return None
         if done and not work.cancelled():
             return work.result()
-        limit = f"its timeout of {seconds:g} s"
+        limit = f"its timeout of {round(seconds, 1):g} s"
         if context.deadline == claim.run.value.deadline:
-            limit = f"{seconds:g} s, for the job's timeout_seconds were over"
+            limit = f"{round(seconds, 1):g} s, for the job's timeout_seconds were over"
         return Outcome(
             error_code="step_timeout",
             error_message=f"the step was stopped after {limit}"

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from scheduler.errors import ConflictingWrite
 from scheduler.execution.model import Run
-from scheduler.execution.states import RunEvent, RunState
+from scheduler.execution.states import RunEvent, RunState, StepEvent
 from scheduler.execution.store import (
     CURRENT,
     QUEUE_PREFIX,
@@ -70,7 +70,9 @@ class OverlapRule:
 
     async def _stand_back(self, run: Run, etag: str | None, now: datetime) -> Stored[Run]:
         if run.overlap is not Overlap.QUEUE:
-            return await self._write(skipped(run, "an earlier run is unfinished", now), etag, [])
+            return await self._write(
+                skipped(run, "another run of the job is unfinished", now), etag, []
+            )
         queued = await self._store.queued(run.job_id, limit=MAX_QUEUED)
         others = [execution_id for _, execution_id in queued if execution_id != run.execution_id]
         if len(others) >= MAX_QUEUED:
@@ -91,4 +93,5 @@ def skipped(run: Run, reason: str, now: datetime) -> Run:
     if run.state is not RunState.PENDING:
         raise ValueError(f"{run.execution_id} has started")
     ended = run.after(RunEvent.IS_SKIPPED, end_time=now, progress_at=now, message=reason)
-    return replace(ended, holds_current=False)
+    steps = tuple(step.after(StepEvent.IS_SKIPPED) for step in run.steps)
+    return replace(ended, holds_current=False, steps=steps)

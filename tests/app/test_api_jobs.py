@@ -163,3 +163,31 @@ def test_a_kept_but_unused_field_is_warned_of(live: LiveApp) -> None:
     job = note_job(on_failure={"webhook": "https://example.org/hook"})
     created = check_success(live.call("POST", JOBS, job), 201)
     assert "on_failure" in created["warnings"][0]
+
+
+def test_what_was_read_can_be_put_back_as_it_is(live: LiveApp) -> None:
+    job_id = new_id()
+    check_success(live.call("POST", JOBS, note_job(id=job_id, schedule=HOURLY)), 201)
+    read = check_success(live.call("GET", f"{JOBS}/{job_id}"), 200)["job"]
+    put = check_success(live.call("PUT", f"{JOBS}/{job_id}", read), 200)["job"]
+    assert put.keys() == read.keys()
+    assert {**put, "updated_at": ""} == {**read, "updated_at": ""}
+
+
+@pytest.mark.parametrize(
+    "schedule", [HOURLY, {"type": "once", "expression": "2099-01-01T00:00:00Z"}]
+)
+def test_an_interval_is_patched_to_another_type_without_its_anchor(
+    live: LiveApp, schedule: dict[str, str]
+) -> None:
+    job_id = new_id()
+    interval = {"type": "interval", "expression": "1h"}
+    check_success(live.call("POST", JOBS, note_job(id=job_id, schedule=interval)), 201)
+    patched = live.call("PATCH", f"{JOBS}/{job_id}", {"schedule": schedule})
+    shown = check_success(patched, 200)["job"]["schedule"]
+    assert shown.items() >= schedule.items()
+    assert "anchor" not in shown
+    anchored = {"schedule": {"anchor": "2026-01-01T00:00:00Z"}}
+    check_fault(
+        live.call("PATCH", f"{JOBS}/{job_id}", anchored), "/schedule/anchor", "unexpected_field"
+    )

@@ -150,3 +150,13 @@ def test_a_taken_id_is_refused(live: LiveApp) -> None:
     with live.writes() as writes:
         check_problem(live.call("POST", SCHEDULE, body), 409, "job_exists")
     assert writes == []
+
+
+def test_a_time_that_a_clock_change_skips_is_told_to_be_adjusted(live: LiveApp) -> None:
+    job = note_job(id=new_id(), timezone="America/New_York")
+    reply = live.call("POST", SCHEDULE, {"job": job, "scheduled_time": "2027-03-14T02:30:00"})
+    scheduled = check_success(reply, 201)
+    assert scheduled["scheduled_time"] == "2027-03-14T03:00:00-04:00"
+    run = scheduled["next_runs"][0]
+    assert (run["utc"], run["adjusted"]) == ("2027-03-14T07:00:00Z", True)
+    assert "02:30 does not exist" in run["reason"]

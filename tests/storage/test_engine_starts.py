@@ -124,7 +124,7 @@ async def test_a_run_that_overlaps_is_skipped_by_default(patient: Simulation) ->
     await patient.create("job", {"id": "one"}, schedule=EVERY_MINUTE)
     await patient.run(START.replace(minute=2, second=5))
     body = await patient.read("job.20261123T020200Z")
-    assert (body["status"], body["message"]) == ("skipped", "an earlier run is unfinished")
+    assert (body["status"], body["message"]) == ("skipped", "another run of the job is unfinished")
     assert await patient.slots() == ["job.20261123T020100Z"]
     hold.release()
     await patient.run(START.replace(minute=3, second=5))
