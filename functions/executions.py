@@ -10,6 +10,9 @@ from scheduler.security.principals import Role
 
 MAX_WAIT_SECONDS = 100
 POLL_SECONDS = 1
+NOT_IDEMPOTENT = (
+    "Idempotency-Key is not kept by this version: the same request sent again starts the job again"
+)
 _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})", re.IGNORECASE)
 
 blueprint = new_blueprint()
@@ -38,6 +41,8 @@ async def execute_job(app: App, request: Request) -> Reply:
     }
     if wait:
         headers["Preference-Applied"] = f"wait={min(wait, MAX_WAIT_SECONDS)}"
+    if "idempotency-key" in request.headers:
+        reply.body.setdefault("warnings", []).append(NOT_IDEMPOTENT)
     if reply.finished:
         return Reply(reply.body, 200, headers)
     return Reply(reply.body, 202, headers | {"Retry-After": str(POLL_SECONDS)})

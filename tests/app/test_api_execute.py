@@ -130,3 +130,8 @@ def test_an_inline_job_may_not_take_the_id_of_a_stored_one(live: LiveApp) -> Non
         reply = live.call("POST", EXECUTE, note_job(id=job_id, name="Other"))
     check_problem(reply, 409, "job_exists")
     assert writes == []
+
+
+def test_an_idempotency_key_is_not_passed_over_in_silence(live: LiveApp) -> None:
+    reply = live.call("POST", EXECUTE, note_job(), **{"Idempotency-Key": "once"})
+    assert "Idempotency-Key is not kept" in check_success(reply, 202)["warnings"][0]
