@@ -172,6 +172,8 @@ class StepReceiver:
         state = run.steps[place]
         log.warning("the worker of a step is lost", extra={"action": "step_taken_over"})
         refusal = _refusal(spec.on_interrupt, state)
+        if self._clock.now() >= run.deadline:
+            refusal = "the worker died while the step ran, and the job's timeout_seconds are over"
         if refusal is None:
             return Prepared(
                 step_type=spec.type,

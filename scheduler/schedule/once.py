@@ -1,7 +1,7 @@
 """Schedules of a single run: an ISO 8601 time, on the zone's clock unless it carries an offset."""
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from scheduler.errors import ScheduleError
@@ -21,7 +21,7 @@ class Once(NamedTuple):
 
 
 def resolve_once(expression: str, timezone: str) -> Once:
-    """The instant that an ISO 8601 time names; parts of a second are dropped.
+    """The instant that an ISO 8601 time names; a part of a second counts as a whole one.
 
     Raises:
         ScheduleError: `invalid_once`: not of the form, no such date, time or offset.
@@ -44,11 +44,12 @@ def _parse(text: str) -> datetime:
         message = "write a date and time like 2027-03-14T02:30:00, or with an offset: ...+01:00"
         raise ScheduleError("expression", "invalid_once", f"'{shown}': {message}")
     try:
-        time = datetime.fromisoformat(text.upper()).replace(microsecond=0)
+        time = datetime.fromisoformat(text.upper())
     except ValueError as error:
         message = f"'{shown}' names no moment: {error}"
         raise ScheduleError("expression", "invalid_once", message) from None
     if not FIRST_YEAR < time.year < LAST_YEAR:
         message = f"'{shown}': write a year between {FIRST_YEAR} and {LAST_YEAR}"
         raise ScheduleError("expression", "invalid_once", message)
-    return time
+    part = timedelta(microseconds=time.microsecond)
+    return time + (timedelta(seconds=1) - part) if part else time
