@@ -13,19 +13,9 @@ from scheduler.api.status import Status
 from scheduler.clock import Clock, SystemClock
 from scheduler.dispatch.dispatcher import Dispatcher
 from scheduler.dispatch.run_index import RunIndex
-from scheduler.execution.admission import Admission
-from scheduler.execution.arrivals import Arrivals
-from scheduler.execution.attempt import Attempts
-from scheduler.execution.claims import Claims
 from scheduler.execution.engine import Engine
-from scheduler.execution.followers import Followers
-from scheduler.execution.outputs import Outputs
-from scheduler.execution.overlap import OverlapRule
-from scheduler.execution.poison import PoisonWatch
-from scheduler.execution.receive import StepReceiver
+from scheduler.execution.parts import ExecutionParts
 from scheduler.execution.relay import Relay
-from scheduler.execution.settle import Settlement
-from scheduler.execution.start import Starter
 from scheduler.execution.store import ExecutionStore
 from scheduler.execution.upkeep import Upkeep
 from scheduler.jobs.catalog import Catalog
@@ -140,112 +130,34 @@ class App:
         )
 
     @cached_property
-    def _admission(self) -> Admission:
-        return Admission(self.storage.zones, self.settings, self.clock)
-
-    @cached_property
-    def _claims(self) -> Claims:
-        return Claims(self.store, self.settings, self.clock)
-
-    @cached_property
-    def _overlap(self) -> OverlapRule:
-        return OverlapRule(self.store)
-
-    @cached_property
-    def _settlement(self) -> Settlement:
-        return Settlement(
-            self.store,
-            self._overlap,
-            self._admission,
-            self.runs,
-            self.storage.days,
-            self.dispatcher,
-        )
-
-    @cached_property
-    def _followers(self) -> Followers:
-        return Followers(
-            store=self.store,
-            admission=self._admission,
-            dispatcher=self.dispatcher,
-            settlement=self._settlement,
+    def _parts(self) -> ExecutionParts:
+        return ExecutionParts(
+            storage=self.storage,
             settings=self.settings,
             clock=self.clock,
-        )
-
-    @cached_property
-    def _starter(self) -> Starter:
-        return Starter(
-            store=self.store,
-            runs=self.runs,
-            arrivals=Arrivals(
-                self.catalog, self.definitions, self.store, self._overlap, self.clock
-            ),
+            registry=self.registry,
+            redactor=self.redactor,
+            catalog=self.catalog,
             definitions=self.definitions,
-            overlap=self._overlap,
-            admission=self._admission,
-            claims=self._claims,
-            settlement=self._settlement,
-            followers=self._followers,
             dispatcher=self.dispatcher,
-            clock=self.clock,
+            runs=self.runs,
+            store=self.store,
         )
 
-    @cached_property
+    @property
     def engine(self) -> Engine:
         """Handles the messages of the zones' queues."""
-        return Engine(
-            starter=self._starter,
-            receiver=StepReceiver(
-                store=self.store,
-                runs=self.runs,
-                definitions=self.definitions,
-                claims=self._claims,
-                starter=self._starter,
-                followers=self._followers,
-                settlement=self._settlement,
-                dispatcher=self.dispatcher,
-                settings=self.settings,
-                clock=self.clock,
-            ),
-            attempts=Attempts(
-                self.registry,
-                Outputs(self.storage.outputs, self.redactor),
-                self.redactor,
-                self.settings,
-                self.clock,
-            ),
-            claims=self._claims,
-            followers=self._followers,
-            dispatcher=self.dispatcher,
-            store=self.store,
-            queues=self.storage.queues,
-            settings=self.settings,
-            clock=self.clock,
-        )
+        return self._parts.engine
 
-    @cached_property
+    @property
     def relay(self) -> Relay:
         """Handles the messages of zones without a trigger."""
-        return Relay(self.engine, self.storage.queues, self.dispatcher, self.settings)
+        return self._parts.relay
 
-    @cached_property
+    @property
     def upkeep(self) -> Upkeep:
         """Finds what a crash left lying."""
-        return Upkeep(
-            zones=self.storage.zones,
-            store=self.store,
-            runs=self.runs,
-            definitions=self.definitions,
-            admission=self._admission,
-            claims=self._claims,
-            followers=self._followers,
-            settlement=self._settlement,
-            dispatcher=self.dispatcher,
-            poison=PoisonWatch(self.storage.queues, self.runs, self.dispatcher),
-            settings=self.settings,
-            clock=self.clock,
-        )
+        return self._parts.upkeep
 
     @cached_property
     def _wakes(self) -> Wakes:

@@ -1,0 +1,165 @@
+"""The parts that work on executions, wired together; each made at its first use."""
+
+from functools import cached_property
+
+from scheduler.clock import Clock
+from scheduler.dispatch.dispatcher import Dispatcher
+from scheduler.dispatch.run_index import RunIndex
+from scheduler.execution.admission import Admission
+from scheduler.execution.arrivals import Arrivals
+from scheduler.execution.attempt import Attempts
+from scheduler.execution.claims import Claims
+from scheduler.execution.engine import Engine
+from scheduler.execution.followers import Followers
+from scheduler.execution.outputs import Outputs
+from scheduler.execution.overlap import OverlapRule
+from scheduler.execution.poison import PoisonWatch
+from scheduler.execution.receive import StepReceiver
+from scheduler.execution.relay import Relay
+from scheduler.execution.settle import Settlement
+from scheduler.execution.start import Starter
+from scheduler.execution.store import ExecutionStore
+from scheduler.execution.upkeep import Upkeep
+from scheduler.jobs.catalog import Catalog
+from scheduler.jobs.definitions import Definitions
+from scheduler.security.redaction import Redactor
+from scheduler.settings import Settings
+from scheduler.storage.account import Storage
+from steps.registry import Registry
+
+
+class ExecutionParts:
+    """Engine, relay and upkeep, and what they share. It builds no client."""
+
+    def __init__(
+        self,
+        *,
+        storage: Storage,
+        settings: Settings,
+        clock: Clock,
+        registry: Registry,
+        redactor: Redactor,
+        catalog: Catalog,
+        definitions: Definitions,
+        dispatcher: Dispatcher,
+        runs: RunIndex,
+        store: ExecutionStore,
+    ) -> None:
+        self._storage = storage
+        self._settings = settings
+        self._clock = clock
+        self._registry = registry
+        self._redactor = redactor
+        self._catalog = catalog
+        self._definitions = definitions
+        self._dispatcher = dispatcher
+        self._runs = runs
+        self._store = store
+
+    @cached_property
+    def _admission(self) -> Admission:
+        return Admission(self._storage.zones, self._settings, self._clock)
+
+    @cached_property
+    def _claims(self) -> Claims:
+        return Claims(self._store, self._settings, self._clock)
+
+    @cached_property
+    def _overlap(self) -> OverlapRule:
+        return OverlapRule(self._store)
+
+    @cached_property
+    def _settlement(self) -> Settlement:
+        return Settlement(
+            self._store,
+            self._overlap,
+            self._admission,
+            self._runs,
+            self._storage.days,
+            self._dispatcher,
+        )
+
+    @cached_property
+    def _followers(self) -> Followers:
+        return Followers(
+            store=self._store,
+            admission=self._admission,
+            dispatcher=self._dispatcher,
+            settlement=self._settlement,
+            settings=self._settings,
+            clock=self._clock,
+        )
+
+    @cached_property
+    def _starter(self) -> Starter:
+        return Starter(
+            store=self._store,
+            runs=self._runs,
+            arrivals=Arrivals(
+                self._catalog, self._definitions, self._store, self._overlap, self._clock
+            ),
+            definitions=self._definitions,
+            overlap=self._overlap,
+            admission=self._admission,
+            claims=self._claims,
+            settlement=self._settlement,
+            followers=self._followers,
+            dispatcher=self._dispatcher,
+            clock=self._clock,
+        )
+
+    @cached_property
+    def engine(self) -> Engine:
+        """Handles the messages of the zones' queues."""
+        return Engine(
+            starter=self._starter,
+            receiver=StepReceiver(
+                store=self._store,
+                runs=self._runs,
+                definitions=self._definitions,
+                claims=self._claims,
+                starter=self._starter,
+                followers=self._followers,
+                settlement=self._settlement,
+                dispatcher=self._dispatcher,
+                settings=self._settings,
+                clock=self._clock,
+            ),
+            attempts=Attempts(
+                self._registry,
+                Outputs(self._storage.outputs, self._redactor),
+                self._redactor,
+                self._settings,
+                self._clock,
+            ),
+            claims=self._claims,
+            followers=self._followers,
+            dispatcher=self._dispatcher,
+            store=self._store,
+            queues=self._storage.queues,
+            settings=self._settings,
+            clock=self._clock,
+        )
+
+    @cached_property
+    def relay(self) -> Relay:
+        """Handles the messages of zones without a trigger."""
+        return Relay(self.engine, self._storage.queues, self._dispatcher, self._settings)
+
+    @cached_property
+    def upkeep(self) -> Upkeep:
+        """Finds what a crash left lying."""
+        return Upkeep(
+            zones=self._storage.zones,
+            store=self._store,
+            runs=self._runs,
+            definitions=self._definitions,
+            admission=self._admission,
+            claims=self._claims,
+            followers=self._followers,
+            settlement=self._settlement,
+            dispatcher=self._dispatcher,
+            poison=PoisonWatch(self._storage.queues, self._runs, self._dispatcher),
+            settings=self._settings,
+            clock=self._clock,
+        )
