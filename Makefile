@@ -33,5 +33,6 @@ test: check
 	$(VENV_PYTHON) -m pytest -n 3 --dist worksteal
 
 clean:
+	@if [ -x $(VENV_PYTHON) ]; then $(VENV_PYTHON) -m tools.lock; fi
 	rm -rf .venv .local node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -3,6 +3,7 @@
 import azure.functions as func
 
 from functions import (
+    control,
     executions,
     fallback,
     health,
@@ -16,5 +17,17 @@ from functions import (
 )
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
-for module in (executions, fallback, health, jobs, keys, queues, schedules, status, steps, timers):
+for module in (
+    control,
+    executions,
+    fallback,
+    health,
+    jobs,
+    keys,
+    queues,
+    schedules,
+    status,
+    steps,
+    timers,
+):
     app.register_functions(module.blueprint)

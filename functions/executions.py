@@ -2,17 +2,24 @@
 
 import re
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from functions.http import Body, Reply, Request, endpoint, new_blueprint
-from scheduler.app import App
 from scheduler.security.principals import Role
+
+if TYPE_CHECKING:
+    from scheduler.api.executions import ExecutionReply
+    from scheduler.app import App
 
 MAX_WAIT_SECONDS = 100
 POLL_SECONDS = 1
-NOT_IDEMPOTENT = (
-    "Idempotency-Key is not kept by this version: the same request sent again starts the job again"
-)
+NOT_IDEMPOTENT = {
+    "pointer": "",
+    "code": "not_used_yet",
+    "message": "Idempotency-Key is not kept by this version: the same request sent again starts "
+    "the job again",
+}
 _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})", re.IGNORECASE)
 
 blueprint = new_blueprint()
@@ -27,12 +34,50 @@ blueprint = new_blueprint()
     body=Body.REQUIRED,
     status=202,
 )
-async def execute_job(app: App, request: Request) -> Reply:
+async def execute_job(app: "App", request: Request) -> Reply:
     """Starts a job; with `Prefer: wait=N` the reply waits for its end, up to N seconds."""
     wait = _wait_seconds(request.headers)
-    reply = await app.executions.execute(
-        request.caller, request.principal, request.body, min(wait, MAX_WAIT_SECONDS)
+    reply = await app.executions.execute(request.caller, request.principal, request.body, wait)
+    return _started(request, reply, wait)
+
+
+@endpoint(
+    blueprint,
+    method="POST",
+    route="api/v2/jobs/{job_id}/run",
+    role=Role.OPERATOR,
+    summary="Runs a stored job now",
+    body=Body.OPTIONAL,
+    status=202,
+    model="scheduler.api.action_bodies:RunBody",
+)
+async def run_job(app: "App", request: Request) -> Reply:
+    """Starts a stored job; `Prefer: wait=N` as for execute."""
+    wait = _wait_seconds(request.headers)
+    job_id = request.path["job_id"]
+    reply = await app.executions.run(request.caller, request.principal, job_id, request.body, wait)
+    return _started(request, reply, wait)
+
+
+@endpoint(
+    blueprint,
+    method="POST",
+    route="api/v2/jobs/{job_id}/backfill",
+    role=Role.OPERATOR,
+    summary="Runs what a job's schedule missed in a span of the past",
+    body=Body.REQUIRED,
+    status=202,
+    model="scheduler.api.action_bodies:BackfillBody",
+)
+async def backfill_job(app: "App", request: Request) -> Reply:
+    """Starts the missed runs, one after another; 200 when there are none."""
+    body = await app.backfills.backfill(
+        request.caller, request.principal, request.path["job_id"], request.body
     )
+    return Reply(body, 202 if body["count"] else 200)
+
+
+def _started(request: Request, reply: "ExecutionReply", wait: int) -> Reply:
     path = f"/api/v2/executions/{reply.execution_id}"
     target = urlsplit(request.url)
     headers = {
@@ -40,7 +85,7 @@ async def execute_job(app: App, request: Request) -> Reply:
         "Operation-Location": f"{target.scheme}://{target.netloc}{path}",
     }
     if wait:
-        headers["Preference-Applied"] = f"wait={min(wait, MAX_WAIT_SECONDS)}"
+        headers["Preference-Applied"] = f"wait={wait}"
     if "idempotency-key" in request.headers:
         reply.body.setdefault("warnings", []).append(NOT_IDEMPOTENT)
     if reply.finished:
@@ -55,7 +100,7 @@ async def execute_job(app: App, request: Request) -> Reply:
     role=Role.VIEWER,
     summary="Reads an execution and its steps",
 )
-async def read_execution(app: App, request: Request) -> Reply:
+async def read_execution(app: "App", request: Request) -> Reply:
     """An execution; while it is unfinished, `Retry-After` says when to look again."""
     reply = await app.executions.read(request.path["execution_id"])
     return Reply(reply.body, 200, {} if reply.finished else {"Retry-After": str(POLL_SECONDS)})
@@ -63,4 +108,4 @@ async def read_execution(app: App, request: Request) -> Reply:
 
 def _wait_seconds(headers: Mapping[str, str]) -> int:
     match = _WAIT.search(headers.get("prefer", ""))
-    return int(match[1]) if match else 0
+    return min(int(match[1]), MAX_WAIT_SECONDS) if match else 0

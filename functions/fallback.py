@@ -1,17 +1,20 @@
 """Every path under `/api` that no endpoint serves: 404, or 405 with the methods that there are."""
 
 import re
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from functions.http import ENDPOINTS, Reply, Request, catch_all, new_blueprint
-from scheduler.app import App
 from scheduler.errors import MethodNotAllowed, NotFound
+
+if TYPE_CHECKING:
+    from scheduler.app import App
 
 blueprint = new_blueprint()
 _PARAMETER = re.compile(r"\{[^}]+\}")
 
 
-async def no_such_route(app: App, request: Request) -> Reply:
+async def no_such_route(app: "App", request: Request) -> Reply:
     """Says what is wrong with the path or the method."""
     path = urlsplit(request.url).path.strip("/")
     allowed = sorted({e.method for e in ENDPOINTS if _matches(e.route, path)})

@@ -1,15 +1,14 @@
 """`/api/v2/jobs`: stored jobs."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from functions.http import Body, Reply, Request, endpoint, new_blueprint
-from scheduler.api.job_list import QUERY
-from scheduler.api.job_wire import JobBody
-from scheduler.api.jobs import JobReply
-from scheduler.app import App
-from scheduler.security.audit import Caller
-from scheduler.security.principals import Principal, Role
+from scheduler.security.principals import Caller, Principal, Role
+
+if TYPE_CHECKING:
+    from scheduler.api.job_changes import JobReply
+    from scheduler.app import App
 
 blueprint = new_blueprint()
 
@@ -20,9 +19,9 @@ blueprint = new_blueprint()
     route="api/v2/jobs",
     role=Role.VIEWER,
     summary="Lists jobs",
-    query=QUERY,
+    query=("limit", "continuation", "enabled_only", "timezone", "type", "name"),
 )
-async def list_jobs(app: App, request: Request) -> Reply:
+async def list_jobs(app: "App", request: Request) -> Reply:
     """A page of jobs."""
     body, continuation = await app.job_list.page(request.query)
     if continuation is not None:
@@ -39,9 +38,9 @@ async def list_jobs(app: App, request: Request) -> Reply:
     summary="Creates a job",
     body=Body.REQUIRED,
     status=201,
-    model=JobBody,
+    model="scheduler.api.job_wire:JobBody",
 )
-async def create_job(app: App, request: Request) -> Reply:
+async def create_job(app: "App", request: Request) -> Reply:
     """Stores a new job."""
     return _reply(await app.jobs.create(request.caller, request.principal, request.body))
 
@@ -53,9 +52,14 @@ async def create_job(app: App, request: Request) -> Reply:
     role=Role.VIEWER,
     summary="Reads a job",
 )
-async def read_job(app: App, request: Request) -> Reply:
-    """A job, its version and its next runs."""
-    return _reply(await app.jobs.read(request.path["job_id"]))
+async def read_job(app: "App", request: Request) -> Reply:
+    """A job, its version and its next runs; 304 to a reader who has this version."""
+    from scheduler.api.preconditions import is_named
+
+    reply = await app.jobs.read(request.path["job_id"])
+    if is_named(request.headers.get("if-none-match"), reply.etag):
+        return Reply(status=304, headers={"ETag": reply.etag})
+    return _reply(reply)
 
 
 @endpoint(
@@ -65,11 +69,12 @@ async def read_job(app: App, request: Request) -> Reply:
     role=Role.AUTHOR,
     summary="Replaces a job, or creates it",
     body=Body.REQUIRED,
-    model=JobBody,
+    model="scheduler.api.job_wire:JobBody",
 )
-async def replace_job(app: App, request: Request) -> Reply:
+async def replace_job(app: "App", request: Request) -> Reply:
     """Replaces a job."""
-    return _reply(await app.jobs.replace(*_edit(request)))
+    if_none_match = request.headers.get("if-none-match")
+    return _reply(await app.jobs.replace(*_edit(request), if_none_match))
 
 
 @endpoint(
@@ -80,7 +85,7 @@ async def replace_job(app: App, request: Request) -> Reply:
     summary="Changes a job by a JSON merge patch",
     body=Body.REQUIRED,
 )
-async def patch_job(app: App, request: Request) -> Reply:
+async def patch_job(app: "App", request: Request) -> Reply:
     """Changes fields of a job."""
     return _reply(await app.jobs.patch(*_edit(request)))
 
@@ -92,7 +97,7 @@ async def patch_job(app: App, request: Request) -> Reply:
     role=Role.AUTHOR,
     summary="Deletes a job; its unfinished runs go on",
 )
-async def delete_job(app: App, request: Request) -> Reply:
+async def delete_job(app: "App", request: Request) -> Reply:
     """Deletes a job."""
     body = await app.jobs.delete(
         request.caller,
@@ -101,6 +106,34 @@ async def delete_job(app: App, request: Request) -> Reply:
         request.headers.get("if-match"),
     )
     return Reply(body)
+
+
+@endpoint(
+    blueprint,
+    method="POST",
+    route="api/v2/jobs/{job_id}/pause",
+    role=Role.OPERATOR,
+    summary="Keeps a job's schedule from starting it",
+    body=Body.OPTIONAL,
+    model="scheduler.api.action_bodies:PauseBody",
+)
+async def pause_job(app: "App", request: Request) -> Reply:
+    """Pauses a job; the note says why."""
+    return _reply(await app.jobs.pause(*_edit(request)))
+
+
+@endpoint(
+    blueprint,
+    method="POST",
+    route="api/v2/jobs/{job_id}/resume",
+    role=Role.OPERATOR,
+    summary="Lets a paused job's schedule start it again, counting from now",
+    body=Body.OPTIONAL,
+    model="scheduler.api.action_bodies:ResumeBody",
+)
+async def resume_job(app: "App", request: Request) -> Reply:
+    """Resumes a job."""
+    return _reply(await app.jobs.resume(*_edit(request)))
 
 
 def _edit(request: Request) -> tuple[Caller, Principal, str, dict[str, Any], str | None]:
@@ -113,7 +146,7 @@ def _edit(request: Request) -> tuple[Caller, Principal, str, dict[str, Any], str
     )
 
 
-def _reply(reply: JobReply) -> Reply:
+def _reply(reply: "JobReply") -> Reply:
     headers = {"ETag": reply.etag}
     if reply.created:
         headers["Location"] = f"/api/v2/jobs/{reply.body['job_id']}"

@@ -1,9 +1,12 @@
 """`/api/v2/keys`: create, list and revoke API keys; for administrators."""
 
+from typing import TYPE_CHECKING
+
 from functions.http import Body, Reply, Request, endpoint, new_blueprint
-from scheduler.api.keys import KeyBody
-from scheduler.app import App
 from scheduler.security.principals import Role
+
+if TYPE_CHECKING:
+    from scheduler.app import App
 
 blueprint = new_blueprint()
 
@@ -15,7 +18,7 @@ blueprint = new_blueprint()
     role=Role.ADMIN,
     summary="Lists the API keys, without their text",
 )
-async def list_keys(app: App, request: Request) -> Reply:
+async def list_keys(app: "App", request: Request) -> Reply:
     """Every key, revoked and expired ones too."""
     return Reply(await app.keys.list())
 
@@ -28,9 +31,9 @@ async def list_keys(app: App, request: Request) -> Reply:
     summary="Makes an API key; its text is shown this once",
     body=Body.REQUIRED,
     status=201,
-    model=KeyBody,
+    model="scheduler.api.keys:KeyBody",
 )
-async def create_key(app: App, request: Request) -> Reply:
+async def create_key(app: "App", request: Request) -> Reply:
     """Makes a key."""
     return Reply(await app.keys.create(request.body, request.caller), status=201)
 
@@ -42,6 +45,6 @@ async def create_key(app: App, request: Request) -> Reply:
     role=Role.ADMIN,
     summary="Revokes an API key for good",
 )
-async def revoke_key(app: App, request: Request) -> Reply:
+async def revoke_key(app: "App", request: Request) -> Reply:
     """Revokes a key."""
     return Reply(await app.keys.revoke(request.path["key_id"], request.caller))

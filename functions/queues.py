@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable
 import azure.functions as func
 
 from functions.http import new_blueprint
-from scheduler.app import get_app
+from functions.loading import load_app
+from scheduler.declared_zones import declared_zones
 from scheduler.dispatch.queue_names import function_name, queue_name, relay_queue_name
-from scheduler.settings import Settings
 
 CONNECTION = "AzureWebJobsStorage"
 NAME = "%SCHEDULER_NAME%"
@@ -22,7 +22,7 @@ def _text(message: func.QueueMessage) -> str:
 
 def _zone_handler(timezone: str) -> Callable[[func.QueueMessage], Awaitable[None]]:
     async def handle(message: func.QueueMessage) -> None:
-        app = get_app()
+        app = load_app()
         queue = app.dispatcher.queue_of(timezone)
         await app.engine.handle(queue, _text(message), message.dequeue_count or 1)
 
@@ -30,7 +30,7 @@ def _zone_handler(timezone: str) -> Callable[[func.QueueMessage], Awaitable[None
     return handle
 
 
-for zone in Settings.load(os.environ).timezones:
+for zone in declared_zones(os.environ):
     blueprint.queue_trigger(
         arg_name="message", queue_name=queue_name(NAME, zone), connection=CONNECTION
     )(_zone_handler(zone))
@@ -41,4 +41,4 @@ for zone in Settings.load(os.environ).timezones:
 )
 async def relay(message: func.QueueMessage) -> None:
     """Looks at the queue of a zone that has no trigger."""
-    await get_app().relay.handle(_text(message))
+    await load_app().relay.handle(_text(message))

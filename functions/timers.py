@@ -3,7 +3,7 @@
 import azure.functions as func
 
 from functions.http import new_blueprint
-from scheduler.app import get_app
+from functions.loading import load_app
 
 TICK = "0 * * * * *"
 UPKEEP = "30 * * * * *"
@@ -14,10 +14,10 @@ blueprint = new_blueprint()
 @blueprint.timer_trigger(arg_name="timer", schedule=TICK)
 async def tick(timer: func.TimerRequest) -> None:
     """Announces what falls due."""
-    await get_app().run_tick()
+    await load_app().run_tick()
 
 
 @blueprint.timer_trigger(arg_name="timer", schedule=UPKEEP)
 async def upkeep(timer: func.TimerRequest) -> None:
     """Sends again what a crash left lying."""
-    await get_app().upkeep.run()
+    await load_app().run_upkeep()

@@ -2,17 +2,27 @@
 
 import logging
 import os
+from collections.abc import Awaitable, Callable
 from functools import cache, cached_property
 
+from scheduler.api.backfill import Backfills
+from scheduler.api.control import Controls
 from scheduler.api.executions import Executions
+from scheduler.api.job_changes import JobChanges
 from scheduler.api.job_list import JobList
 from scheduler.api.jobs import Jobs
 from scheduler.api.keys import Keys
+from scheduler.api.previews import Previews
+from scheduler.api.runnable import Runnable
 from scheduler.api.schedules import Schedules
 from scheduler.api.status import Status
+from scheduler.api.timezones import Timezones
+from scheduler.api.validation import Validation
 from scheduler.clock import Clock, SystemClock
+from scheduler.dispatch.control import Control
 from scheduler.dispatch.dispatcher import Dispatcher
 from scheduler.dispatch.run_index import RunIndex
+from scheduler.errors import StorageUnavailable
 from scheduler.execution.engine import Engine
 from scheduler.execution.parts import ExecutionParts
 from scheduler.execution.relay import Relay
@@ -20,9 +30,10 @@ from scheduler.execution.store import ExecutionStore
 from scheduler.execution.upkeep import Upkeep
 from scheduler.jobs.catalog import Catalog
 from scheduler.jobs.definitions import Definitions
-from scheduler.schedule.heartbeat import Beat, Heartbeat
+from scheduler.schedule.heartbeat import Beat, Heartbeat, lateness
 from scheduler.schedule.tick import Tick
 from scheduler.schedule.wakes import Wakes
+from scheduler.schedule.zone_data import ZoneData
 from scheduler.security.audit import AuditLog
 from scheduler.security.authentication import Authenticator
 from scheduler.security.encryption import Cipher
@@ -61,12 +72,16 @@ class App:
         self.definitions = Definitions(self.storage.definitions, self.cipher)
         self.heartbeat = Heartbeat(self.storage.control)
         self.store = ExecutionStore(self.storage.executions)
-        self.tick = Tick(self.storage.jobs, self.runs, self.dispatcher, settings, self.clock)
+        self.control = Control(self.storage, self.dispatcher, self.clock)
+        self.tick = Tick(
+            self.storage.jobs, self.runs, self.dispatcher, self.control, settings, self.clock
+        )
+        self._zone_data = ZoneData(self.storage.jobs, self.storage.control, self.clock)
 
     @cached_property
     def authenticator(self) -> Authenticator:
         """Knows the callers."""
-        return Authenticator(self._key_store, admin_key=self.settings.admin_key)
+        return Authenticator(self._key_store, admin_key=self.settings.admin_key, clock=self.clock)
 
     @cached_property
     def _key_store(self) -> KeyStore:
@@ -83,9 +98,20 @@ class App:
         return Jobs(
             catalog=self.catalog,
             definitions=self.definitions,
-            dispatcher=self.dispatcher,
-            tick=self.tick,
+            changes=self._job_changes,
             registry=self.registry,
+            audit=self.audit,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def _job_changes(self) -> JobChanges:
+        return JobChanges(
+            catalog=self.catalog,
+            definitions=self.definitions,
+            dispatcher=self.dispatcher,
+            control=self.control,
+            tick=self.tick,
             audit=self.audit,
             settings=self.settings,
             clock=self.clock,
@@ -97,9 +123,29 @@ class App:
         return JobList(self.catalog)
 
     @cached_property
+    def previews(self) -> Previews:
+        """The use case of looking at a schedule before a job has it."""
+        return Previews(self.clock)
+
+    @cached_property
+    def validation(self) -> Validation:
+        """The use case of checking a job without storing it."""
+        return Validation(
+            catalog=self.catalog,
+            registry=self.registry,
+            settings=self.settings,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def timezones(self) -> Timezones:
+        """The time zones."""
+        return Timezones(self.clock)
+
+    @cached_property
     def schedules(self) -> Schedules:
         """The use case of scheduling a job."""
-        return Schedules(self.jobs, self.clock)
+        return Schedules(self.jobs, self._job_changes, self.clock)
 
     @cached_property
     def executions(self) -> Executions:
@@ -107,13 +153,36 @@ class App:
         return Executions(
             catalog=self.catalog,
             definitions=self.definitions,
-            dispatcher=self.dispatcher,
-            runs=self.runs,
+            runnable=self._runnable,
             store=self.store,
+            starts=self._parts.manual,
             registry=self.registry,
             audit=self.audit,
             clock=self.clock,
         )
+
+    @cached_property
+    def _runnable(self) -> Runnable:
+        return Runnable(self.catalog, self.definitions)
+
+    @cached_property
+    def backfills(self) -> Backfills:
+        """The use case of making up for missed runs."""
+        return Backfills(
+            runnable=self._runnable,
+            catalog=self.catalog,
+            store=self.store,
+            runs=self.runs,
+            starts=self._parts.manual,
+            dispatcher=self.dispatcher,
+            audit=self.audit,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def controls(self) -> Controls:
+        """The use cases of the control word."""
+        return Controls(self.control, self.tick, self.upkeep, self.audit)
 
     @cached_property
     def status(self) -> Status:
@@ -142,6 +211,8 @@ class App:
             dispatcher=self.dispatcher,
             runs=self.runs,
             store=self.store,
+            control=self.control,
+            tick=self.tick,
         )
 
     @property
@@ -170,24 +241,50 @@ class App:
             StorageUnavailable: storage cannot be reached; the next tick goes on.
         """
         began = self.clock.now()
-        try:
-            announced = await self.tick.run()
-        finally:
-            try:
-                await self._wakes.run()
-            finally:
-                await self.relay.sweep()
+        late = lateness(began, await self.heartbeat.last())
+        announced, *_ = await _all_of(self.tick.run, self._wakes.run, self.relay.sweep)
         seconds = (self.clock.now() - began).total_seconds()
-        await self.heartbeat.beat(Beat(began, announced, seconds))
+        await self.heartbeat.beat(Beat(began, announced or 0, seconds, late))
         log.info(
             "tick done",
-            extra={"action": "tick_done", "count": announced, "duration_ms": round(seconds * 1000)},
+            extra={
+                "action": "tick_done",
+                "count": announced,
+                "duration_ms": round(seconds * 1000),
+                "lateness_seconds": round(late, 3),
+            },
         )
+
+    async def run_upkeep(self) -> None:
+        """What the timer asks for thirty seconds later: unfinished runs, and old zone data.
+
+        Raises:
+            StorageUnavailable: storage cannot be reached; the next call goes on.
+        """
+        await _all_of(self.upkeep.run, self._zone_data.run)
 
     async def close(self) -> None:
         """Closes what is open: pools, threads, connections."""
         await self.registry.close()
         await self.storage.close()
+
+
+async def _all_of(*parts: Callable[[], Awaitable[int | None]]) -> list[int | None]:
+    """Does one after the other, also when one fails for want of storage; what they return.
+
+    Raises:
+        StorageUnavailable: the first of the failures, at the end.
+    """
+    results: list[int | None] = []
+    failures: list[StorageUnavailable] = []
+    for part in parts:
+        try:
+            results.append(await part())
+        except StorageUnavailable as error:
+            failures.append(error)
+    for failure in failures:
+        raise failure
+    return results
 
 
 @cache

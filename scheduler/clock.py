@@ -1,14 +1,19 @@
 """The one source of time: everything that asks for the time is handed a `Clock`."""
 
+import asyncio
 from datetime import UTC, datetime
 from typing import Protocol
 
 
 class Clock(Protocol):
-    """Tells the current instant."""
+    """Tells the current instant, and waits."""
 
     def now(self) -> datetime:
         """The current instant, aware, in UTC."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Lets so much time pass."""
         ...
 
 
@@ -18,3 +23,7 @@ class SystemClock:
     def now(self) -> datetime:
         """The current instant, aware, in UTC."""
         return datetime.now(UTC)
+
+    async def sleep(self, seconds: float) -> None:
+        """Lets so much time pass."""
+        await asyncio.sleep(seconds)

@@ -13,7 +13,7 @@ SchedulerError
 ├── NotFound                  no such job, execution, key, route
 ├── MethodNotAllowed
 ├── Conflict                  the request contradicts what is stored
-├── PreconditionFailed        If-Match names another version
+├── PreconditionFailed        If-Match names another version, or If-None-Match the stored one
 ├── StorageUnavailable        Azure Storage refused, timed out or cannot be reached
 ├── ConflictingWrite          a conditional write lost its race (internal: the caller reads again)
 ├── RowTooLarge               a record that storage would refuse for good
@@ -146,7 +146,7 @@ class Conflict(SchedulerError):
 
 
 class PreconditionFailed(SchedulerError):
-    """`If-Match` names another version than the stored one."""
+    """`If-Match` names another version than the stored one, or `If-None-Match` that one."""
 
     code = "precondition_failed"
 

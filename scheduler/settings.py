@@ -3,21 +3,18 @@
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any
-from zoneinfo import available_timezones
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
+from scheduler.declared_zones import DEFAULT_TIMEZONES, is_declarable, split_words
 from scheduler.errors import Misconfigured
 
 CONNECTION_PREFIX = "SCHEDULER_CONNECTION_"
 _REFERENCE = "@Microsoft.KeyVault("
-DEFAULT_TIMEZONES = "UTC,America/New_York,America/Los_Angeles,Europe/London,Asia/Tokyo,Asia/Kolkata"
 
 
 def _split(value: object) -> object:
-    if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(",") if part.strip())
-    return value
+    return split_words(value) if isinstance(value, str) else value
 
 
 Words = Annotated[tuple[str, ...], BeforeValidator(_split)]
@@ -69,18 +66,22 @@ class Settings(BaseModel):
     @field_validator("timezones")
     @classmethod
     def _known_zones(cls, zones: tuple[str, ...]) -> tuple[str, ...]:
-        unknown = sorted(set(zones) - (available_timezones() - {"localtime", "Factory"}))
-        if unknown:
-            raise ValueError(f"no such IANA time zone: {', '.join(unknown)}")
+        wrong = [str(n) for n, zone in enumerate(zones, 1) if not is_declarable(zone)]
+        if wrong:
+            raise ValueError(
+                f"entry {', '.join(wrong)} of the list is no IANA time zone, such as Europe/London"
+            )
         return tuple(dict.fromkeys(zones))
 
     @field_validator("step_limits")
     @classmethod
     def _limit_pairs(cls, pairs: tuple[str, ...]) -> tuple[str, ...]:
-        for pair in pairs:
+        for place, pair in enumerate(pairs, 1):
             name, _, count = pair.partition("=")
-            if not name or not count.isdigit() or int(count) < 1:
-                raise ValueError(f"{pair!r} is not <step type>=<positive number>")
+            if not name or not count.isdecimal() or int(count) < 1:
+                raise ValueError(
+                    f"entry {place} of the list is not <step type>=<positive number>, such as sql=4"
+                )
         return pairs
 
     @cached_property
@@ -94,7 +95,7 @@ class Settings(BaseModel):
         """Reads the settings from environment variables.
 
         Raises:
-            Misconfigured: naming the first wrong variable and why; never its value.
+            Misconfigured: naming each wrong variable and why; never its value.
         """
         _refuse_unresolved(environ)
         values: dict[str, Any] = {key: value for key, value in environ.items() if value != ""}
@@ -106,9 +107,18 @@ class Settings(BaseModel):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            fault = error.errors(include_input=False, include_url=False)[0]
-            name = ".".join(str(part) for part in fault["loc"])
-            raise Misconfigured(f"the app setting {name} is wrong: {fault['msg']}") from None
+            raise Misconfigured(_told(error)) from None
+
+
+def _told(error: ValidationError) -> str:
+    """Names every wrong setting; health shows this text to anyone, so no value is in it."""
+    faults = error.errors(include_input=False, include_url=False)
+    named = [
+        f"the app setting {'.'.join(str(part) for part in fault['loc'])} is wrong: "
+        f"{fault['msg'].removeprefix('Value error, ')}"
+        for fault in faults
+    ]
+    return f"{'; '.join(named)}; docs/settings.md tells what each may be"
 
 
 def _refuse_unresolved(environ: Mapping[str, str]) -> None:

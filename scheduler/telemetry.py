@@ -28,6 +28,10 @@ LOG_KEYS = frozenset(
         "principal",
         "trace_id",
         "lateness_seconds",
+        "method",
+        "route",
+        "path",
+        "address",
     }
 )
 """Every key that a record may carry; what is queried elsewhere is one of these."""

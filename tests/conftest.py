@@ -23,3 +23,11 @@ def azurite() -> Iterator[str]:
 def scheduler_name() -> str:
     """A `SCHEDULER_NAME` that no other test uses, so that tests share one Azurite."""
     return f"t{secrets.token_hex(6)}"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Says how many places of faults were tried."""
+    reports = [one for kind in ("passed", "failed") for one in terminalreporter.getreports(kind)]
+    tried = sum(key == "tried" for report in reports for key, _ in report.user_properties)
+    if tried:
+        terminalreporter.write_line(f"{tried} places of storage faults tried")

@@ -6,19 +6,20 @@ made and keeps in `.local/`. Storage is always an Azurite of its own.
 
 import argparse
 import ctypes
-import fcntl
 import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
 from types import FrameType
 
+from scheduler.errors import Misconfigured
+from scheduler.security.encryption import Cipher
+from scheduler.settings import Settings
 from tools.azurite import Azurite
 from tools.local_settings import SettingsUnreadable, local_settings
+from tools.lock import BeingServed, locked
 from tools.process import ROOT, DevHost, ProcessFailed, start_dev_host
 
 LOOK_SECONDS = 0.5
@@ -37,8 +38,9 @@ def main() -> int:
     if flags.stop_with_parent:
         _stop_with_parent()
     try:
-        return serve(flags.root.resolve(), flags.app_dir.resolve(), flags.port, stop)
-    except (CannotServe, ProcessFailed, SettingsUnreadable) as error:
+        port = _port(flags.port)
+        return serve(flags.root.resolve(), flags.app_dir.resolve(), port, stop)
+    except (BeingServed, CannotServe, Misconfigured, ProcessFailed, SettingsUnreadable) as error:
         print(f"serve: {error}", file=sys.stderr)
         return 1
 
@@ -47,13 +49,16 @@ def serve(root: Path, app_dir: Path, port: int, stop: Event) -> int:
     """Runs Azurite and a dev host with the data in `root`/.local; returns the exit code.
 
     Raises:
-        CannotServe: when the port is taken or these data are served already.
-        ProcessFailed: when Azurite or the dev host does not come up.
+        BeingServed: these data are served already.
+        CannotServe: the port is taken.
+        Misconfigured: a setting is wrong.
+        ProcessFailed: Azurite or the dev host does not come up.
     """
     data = root / ".local"
     _check_port(port)
-    with _locked(data):
+    with locked(data):
         settings = local_settings(root, os.environ)
+        _check_settings(settings)
         with Azurite(data / "azurite") as azurite:
             settings["AzureWebJobsStorage"] = azurite.connection_string
             with start_dev_host(settings, port=port, app_dir=app_dir, echo=sys.stderr) as host:
@@ -81,6 +86,17 @@ def _greet(url: str, admin_key: str, data: Path) -> None:
     )
 
 
+def _check_settings(values: dict[str, str]) -> None:
+    # The app serves even with a wrong setting; here a line at once is better than a 503 later.
+    Cipher(Settings.load(values).encryption_keys).check()
+
+
+def _port(text: str) -> int:
+    if text.isdecimal() and int(text) < 2**16:
+        return int(text)
+    raise CannotServe(f"{text!r} is no port: give a number up to 65535, as in make serve PORT=7072")
+
+
 def _check_port(port: int) -> None:
     if port == 0:
         return
@@ -93,17 +109,6 @@ def _check_port(port: int) -> None:
                 f"port {port} cannot be used ({error.strerror}): stop what listens there, "
                 f"or choose another port: make serve PORT={port + 1}"
             ) from error
-
-
-@contextmanager
-def _locked(data: Path) -> Iterator[None]:
-    data.mkdir(parents=True, exist_ok=True)
-    with (data / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise CannotServe(f"the data in {data} are being served already") from error
-        yield
 
 
 def _stop_on_signals(stop: Event) -> None:
@@ -123,8 +128,8 @@ def _stop_with_parent() -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tools.serve", description=__doc__)
-    port = int(os.environ.get("PORT") or 7071)
-    parser.add_argument("--port", type=int, default=port, help="default: PORT, or 7071")
+    port = os.environ.get("PORT") or "7071"
+    parser.add_argument("--port", default=port, help="default: PORT, or 7071")
     parser.add_argument("--root", type=Path, default=ROOT, help="holds .local and the settings")
     parser.add_argument("--app-dir", type=Path, default=ROOT, help="folder of function_app.py")
     parser.add_argument("--stop-with-parent", action="store_true", help="stop when it ends")

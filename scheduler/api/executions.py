@@ -7,15 +7,18 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from scheduler.api.action_bodies import RunBody
 from scheduler.api.execution_view import execution_document
-from scheduler.api.job_body import parse_job, unwrap_job, warnings
+from scheduler.api.job_body import parse_job, unwrap_job
+from scheduler.api.job_warnings import start_warnings
+from scheduler.api.runnable import Runnable
+from scheduler.api.wire_model import read_model
 from scheduler.clock import Clock
-from scheduler.dispatch.dispatcher import Dispatcher
 from scheduler.dispatch.ids import ExecutionKey, manual_id, parse_execution_id
-from scheduler.dispatch.messages import Message, MessageKind
-from scheduler.dispatch.run_index import RunIndex, Trigger
+from scheduler.dispatch.run_index import Trigger
 from scheduler.errors import Conflict, FieldError, InvalidRequest, NotFound
-from scheduler.execution.arrivals import announcement_of, new_run
+from scheduler.execution.arrivals import new_run
+from scheduler.execution.manual import ManualStarts, RunRequest
 from scheduler.execution.model import Run
 from scheduler.execution.store import ExecutionStore
 from scheduler.jobs.catalog import Catalog
@@ -48,18 +51,18 @@ class Executions:
         *,
         catalog: Catalog,
         definitions: Definitions,
-        dispatcher: Dispatcher,
-        runs: RunIndex,
+        runnable: Runnable,
         store: ExecutionStore,
+        starts: ManualStarts,
         registry: Registry,
         audit: AuditLog,
         clock: Clock,
     ) -> None:
         self._catalog = catalog
         self._definitions = definitions
-        self._dispatcher = dispatcher
-        self._runs = runs
+        self._runnable = runnable
         self._store = store
+        self._starts = starts
         self._registry = registry
         self._audit = audit
         self._clock = clock
@@ -79,12 +82,55 @@ class Executions:
             job, definition, inline = await self._stored(principal, body)
         else:
             job, definition, inline = await self._inline(principal, body)
-        run = await self._start(job, definition, inline=inline, requested_by=principal.id)
+        return await self._begin(
+            caller, principal, job, definition, wait_seconds=wait_seconds, inline=inline
+        )
+
+    async def run(
+        self,
+        caller: Caller,
+        principal: Principal,
+        job_id: str,
+        body: Mapping[str, Any],
+        wait_seconds: float,
+    ) -> ExecutionReply:
+        """Starts a stored job, and waits for its end for up to so long.
+
+        Raises:
+            InvalidRequest: the body has other fields than `force`.
+            NotFound: `job_not_found`.
+            Conflict: `job_disabled`, `scheduler_stopped`.
+            Forbidden: the caller has no right to one of the step types.
+        """
+        force = read_model(RunBody, body, "a run").force
+        job, definition = await self._runnable.load(principal, job_id, force=force)
+        return await self._begin(caller, principal, job, definition, wait_seconds=wait_seconds)
+
+    async def _begin(
+        self,
+        caller: Caller,
+        principal: Principal,
+        job: Job,
+        definition: str,
+        *,
+        wait_seconds: float,
+        inline: bool = False,
+    ) -> ExecutionReply:
+        now = self._clock.now()
+        (run,) = await self._starts.start(
+            [RunRequest(execution_id=manual_id(job.id, now), scheduled=now)],
+            job,
+            definition,
+            trigger=Trigger.MANUAL,
+            requested_by=principal.id,
+            inline=inline,
+        )
         await self._audit.record(caller, "execute_job", f"execution:{run.execution_id}")
-        reply = ExecutionReply(execution_document(run, job, {}), run.execution_id, False)
-        if wait_seconds > 0:
+        body_of_run = execution_document(run, job, {})
+        reply = ExecutionReply(body_of_run, run.execution_id, run.state.finished)
+        if wait_seconds > 0 and not reply.finished:
             reply = await self._wait(run, self._clock.now() + timedelta(seconds=wait_seconds))
-        if notes := warnings(job):
+        if notes := start_warnings(job):
             reply.body["warnings"] = notes
         return reply
 
@@ -100,15 +146,10 @@ class Executions:
             faults.append(FieldError("/force", "wrong_type", "must be true or false"))
         if faults:
             raise InvalidRequest(faults)
-        row = await self._catalog.require(body["job_id"])
-        principal.require_step_types(row.step_types)
-        if not row.enabled and not body.get("force", False):
-            raise Conflict(
-                f"the job {row.job_id!r} is disabled: enable it, or send force: true",
-                code="job_disabled",
-            )
-        job = await self._definitions.load(row.job_id, row.definition)
-        return job, row.definition, False
+        job, definition = await self._runnable.load(
+            principal, body["job_id"], force=body.get("force", False)
+        )
+        return job, definition, False
 
     async def _inline(self, principal: Principal, body: Mapping[str, Any]) -> tuple[Job, str, bool]:
         principal.require(Role.AUTHOR)
@@ -127,25 +168,6 @@ class Executions:
                 code="job_exists",
             )
         return job, await self._definitions.put(job), True
-
-    async def _start(self, job: Job, definition: str, *, inline: bool, requested_by: str) -> Run:
-        now = self._clock.now()
-        queue = await self._dispatcher.open_zone(job.timezone)
-        run = new_run(
-            manual_id(job.id, now),
-            job,
-            definition,
-            trigger=Trigger.MANUAL,
-            scheduled=now,
-            now=now,
-            requested_by=requested_by,
-            inline=inline,
-        )
-        await self._runs.announce(queue, [announcement_of(run)], now)
-        await self._store.create(run)
-        message = Message(kind=MessageKind.START, execution_id=run.execution_id)
-        await self._dispatcher.send(run.timezone, message)
-        return run
 
     async def _wait(self, run: Run, until: datetime) -> ExecutionReply:
         pause = _FIRST_LOOK_SECONDS

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +10,7 @@ from pydantic_core import ErrorDetails
 
 from scheduler.api.body import pointer
 from scheduler.api.faults import Faults, kind_of, pointer_of, unknown_field
+from scheduler.api.job_schedule import read_schedule, read_timezone
 from scheduler.api.job_steps import (
     WrittenStep,
     check_config,
@@ -28,13 +28,13 @@ from scheduler.api.job_wire import (
     json_bytes,
 )
 from scheduler.dispatch.ids import JOB_ID_PATTERN, is_job_id
-from scheduler.errors import ScheduleError
 from scheduler.jobs import templates
-from scheduler.jobs.model import Job, JobId, Json, Schedule, ScheduleType, StepId, StepSpec
-from scheduler.schedule.triggers import validate_schedule
-from scheduler.schedule.zones import resolve_timezone
+from scheduler.jobs.model import Job, JobId, Json, Schedule, StepId, StepSpec
+from scheduler.jobs.notice import Notice
 from steps.registry import Registry
 
+VIEW_FIELDS = frozenset({"created_at", "updated_at", "note", "schedule_error"})
+"""What a job's view has beside its definition."""
 NOTIFICATIONS = ("on_failure", "on_success", "on_late")
 _OWNERS: dict[str, tuple[str, type[BaseModel]]] = {
     "": ("a job", JobBody),
@@ -66,11 +66,11 @@ def parse_job(
     if json_bytes(document) > MAX_JOB_BYTES:
         faults.add(where, "too_large", f"a job is at most {MAX_JOB_BYTES} bytes (256 KiB) of JSON")
         faults.check()
-    canonical = _without_nulls(document)
+    canonical = without_nulls(document)
     steps = _read_steps(canonical, where, faults)
     body = _validate(canonical, steps, where, faults)
-    timezone = _timezone(canonical, where, faults)
-    schedule = _schedule(canonical, timezone, anchor or now, where, faults)
+    timezone = read_timezone(canonical, where, faults)
+    schedule = read_schedule(canonical, timezone, anchor or now, where, faults)
     for step in steps:
         check_config(step, registry, faults)
     check_graph(steps, faults)
@@ -84,14 +84,16 @@ def parse_job(
     return _job(body, steps, id=made_id, timezone=timezone, schedule=schedule)
 
 
-def unwrap_job(document: Mapping[str, Json]) -> tuple[Mapping[str, Json], str]:
+def unwrap_job(document: Mapping[str, Json]) -> tuple[dict[str, Json], str]:
     """The job of a body that holds it bare or in `{job: …}`, and its pointer.
+
+    What only a job's view has is left out: what was read may be sent back as it is.
 
     Raises:
         InvalidRequest: `job` is there and no object, or something stands beside it.
     """
     if "job" not in document:
-        return document, ""
+        return without_view(document), ""
     job = document["job"]
     faults = Faults()
     for name in document.keys() - {"job"}:
@@ -100,22 +102,39 @@ def unwrap_job(document: Mapping[str, Json]) -> tuple[Mapping[str, Json], str]:
     if not isinstance(job, dict):
         faults.add("/job", "wrong_type", f"must be an object, not {kind_of(job)}")
     faults.check()
-    return job, "/job"
+    return without_view(job), "/job"
 
 
-def warnings(job: Job) -> list[str]:
-    """What this version keeps and returns, but does not act upon yet; one sentence each."""
-    texts = [
-        f"{name} is kept, but this version sends no notifications yet"
+def without_view(document: Mapping[str, Json]) -> dict[str, Json]:
+    """A job's document without what its view has beside the definition."""
+    return {name: value for name, value in document.items() if name not in VIEW_FIELDS}
+
+
+def unused_fields(job: Job) -> list[Notice]:
+    """What this version keeps and returns, but does not act upon yet."""
+    found = [
+        Notice(
+            f"/{name}",
+            "not_used_yet",
+            f"{name} is kept, but this version sends no notifications yet",
+        )
         for name in NOTIFICATIONS
         if getattr(job, name) is not None
     ]
-    if any(step.publish for step in job.steps):
-        texts.append("publish is kept, but this version hands no values to later steps yet")
-    return texts
+    found += [
+        Notice(
+            f"/steps/{place}/publish",
+            "not_used_yet",
+            "publish is kept, but this version hands no values to later steps yet",
+        )
+        for place, step in enumerate(job.steps)
+        if step.publish
+    ]
+    return found
 
 
-def _without_nulls(document: Mapping[str, Json]) -> dict[str, Json]:
+def without_nulls(document: Mapping[str, Json]) -> dict[str, Json]:
+    """A job's document without the fields that are null, which means absent."""
     kept = {name: value for name, value in document.items() if value is not None}
     for name in ("schedule", *NOTIFICATIONS):
         if isinstance(kept.get(name), dict):
@@ -180,42 +199,6 @@ def _add(
             faults.add(where, "unknown_field", unknown_field(name, text, model.model_fields))
         case _:
             faults.add_detail(detail, pointer_of(detail, document, where))
-
-
-def _timezone(document: dict[str, Json], where: str, faults: Faults) -> str:
-    name = document.get("timezone", "UTC")
-    if not isinstance(name, str) or not name:
-        return "UTC"
-    try:
-        return resolve_timezone(name)
-    except ScheduleError as error:
-        faults.extend(error.errors, where)
-        return "UTC"
-
-
-def _schedule(
-    document: dict[str, Json], timezone: str, anchor: datetime, where: str, faults: Faults
-) -> Schedule | None:
-    raw = document.get("schedule")
-    if not isinstance(raw, dict):
-        return None
-    try:
-        body = ScheduleBody.model_validate_json(json.dumps(raw))
-    except ValidationError:
-        return None  # `_validate` has noted its faults
-    here = pointer(where, "schedule")
-    schedule = Schedule(**dict(body))
-    if body.type is ScheduleType.INTERVAL:
-        start = body.anchor or anchor
-        schedule = replace(schedule, anchor=start.replace(microsecond=0))
-    elif body.anchor is not None:
-        message = "is for schedules of type interval only; leave it out"
-        faults.add(pointer(here, "anchor"), "unexpected_field", message)
-    try:
-        validate_schedule(schedule, timezone)
-    except ScheduleError as error:
-        faults.extend(error.errors, where if error.field == "timezone" else here)
-    return schedule
 
 
 def _check_notifications(document: dict[str, Json], where: str, faults: Faults) -> None:

@@ -11,12 +11,12 @@ from scheduler.api.paging import (
     write_continuation,
 )
 from scheduler.dispatch.ids import SHARDS, is_job_id
-from scheduler.jobs.catalog import Catalog, JobRow
+from scheduler.jobs.catalog import Catalog
+from scheduler.jobs.job_row import JobRow
 from scheduler.schedule.zones import resolve_timezone
 
 MAX_ROWS_READ = 10_000
 _PLACE = frozenset({"shard", "id"})
-QUERY = ("limit", "continuation", "enabled_only", "timezone", "type", "name")
 
 
 class JobList:

@@ -24,7 +24,7 @@ def job_document(job: Job) -> dict[str, Any]:
         "timezone": job.timezone,
         "enabled": job.enabled,
         "steps": [_step(step, job) for step in job.steps],
-        "schedule": None if job.schedule is None else _schedule(job.schedule),
+        "schedule": None if job.schedule is None else schedule_document(job.schedule),
         "max_retries": job.max_retries,
         "retry_delay": job.retry_delay,
         "timeout_seconds": job.timeout_seconds,
@@ -60,7 +60,8 @@ def _step(step: StepSpec, job: Job) -> dict[str, Any]:
     return _given(document)
 
 
-def _schedule(schedule: Schedule) -> dict[str, Any]:
+def schedule_document(schedule: Schedule) -> dict[str, Any]:
+    """The JSON of a schedule, with all defaults; fields without a value are left out."""
     return _given(
         {
             "type": schedule.type.value,

@@ -54,6 +54,7 @@ def _usable_year(value: AwareDatetime) -> AwareDatetime:
 
 
 type StepIdText = Annotated[str, Field(pattern=_STEP_ID)]
+type Note = Annotated[str, Field(max_length=1_000, pattern=_NAME)]
 type Name = Annotated[str, Field(min_length=1, max_length=200, pattern=_NAME)]
 type Instant = Annotated[AwareDatetime, AfterValidator(_usable_year)]
 type Tag = Annotated[str, Field(max_length=64, pattern=_TAG)]
@@ -61,11 +62,13 @@ type HeaderName = Annotated[str, Field(max_length=128, pattern=_HEADER_NAME)]
 type HeaderValue = Annotated[str, Field(max_length=4_000, pattern=_HEADER_VALUE)]
 
 
-class _Body(BaseModel):
+class WireBody(BaseModel):
+    """What every body has in common: no other fields, no other types."""
+
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-class ScheduleBody(_Body):
+class ScheduleBody(WireBody):
     """When a job runs."""
 
     type: ScheduleType
@@ -79,7 +82,7 @@ class ScheduleBody(_Body):
     overlap: Overlap = Overlap.SKIP
 
 
-class NotificationBody(_Body):
+class NotificationBody(WireBody):
     """Where a notification goes."""
 
     webhook: str = Field(max_length=2_000, pattern=_URL)
@@ -105,7 +108,7 @@ class StepBody(BaseModel):
     publish: list[StepIdText] = Field(default_factory=list, max_length=20)
 
 
-class JobBody(_Body):
+class JobBody(WireBody):
     """A job."""
 
     id: str | None = Field(None, pattern=JOB_ID_PATTERN)

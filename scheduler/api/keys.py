@@ -1,15 +1,15 @@
 """API keys over HTTP: create, list, revoke."""
 
-import json
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from scheduler.api.body import pointer
-from scheduler.api.faults import Faults, did_you_mean, pointer_of, unknown_field
+from scheduler.api.faults import Faults, did_you_mean
 from scheduler.api.job_wire import Instant, Name
+from scheduler.api.wire_model import note_faults
 from scheduler.clock import Clock
 from scheduler.jobs.model import Json
 from scheduler.security.audit import AuditLog, Caller
@@ -109,19 +109,7 @@ def parse_key(document: Mapping[str, Json], *, now: datetime, registry: Registry
     given = {name: value for name, value in document.items() if value is not None}
     faults = Faults()
     _check_step_types(given, registry, faults)
-    try:
-        body = KeyBody.model_validate_json(json.dumps(given))
-    except ValidationError as error:
-        for detail in error.errors(include_url=False):
-            if faults.full:
-                break
-            where = pointer_of(detail, given, "")
-            if detail["type"] == "extra_forbidden":
-                message = unknown_field(str(detail["loc"][-1]), "a key", KeyBody.model_fields)
-                faults.add(where, "unknown_field", message)
-            else:
-                faults.add_detail(detail, where)
-        body = None
+    body = note_faults(KeyBody, given, "a key", faults)
     if body is not None and body.expires_at is not None and body.expires_at <= now:
         faults.add("/expires_at", "in_the_past", "must be in the future")
     faults.check()

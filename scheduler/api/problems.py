@@ -44,7 +44,7 @@ STATUS: dict[type[BaseException], int] = {
     PreconditionFailed: 412,
     RowTooLarge: 413,
     StorageUnavailable: 503,
-    Misconfigured: 500,
+    Misconfigured: 503,
     SchedulerError: 500,
 }
 """Each error class's status; a class that is not here has its nearest ancestor's."""
@@ -68,6 +68,13 @@ def problem(error: Exception, *, trace_id: str) -> Problem:
         # Its own message names rows and tables, which are the log's business.
         code, detail = error.code, STORAGE_AWAY
         log.warning(
+            "the request failed: %s",
+            error.message,
+            extra={"action": "fail_request", "error_code": code, "trace_id": trace_id},
+        )
+    elif isinstance(error, Misconfigured):
+        code, detail = error.code, error.message
+        log.error(
             "the request failed: %s",
             error.message,
             extra={"action": "fail_request", "error_code": code, "trace_id": trace_id},

@@ -5,10 +5,15 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from scheduler.api.jobs import JobReply, Jobs
+from scheduler.api.body import pointer
+from scheduler.api.faults import unknown_field
+from scheduler.api.job_body import without_view
+from scheduler.api.job_changes import JobChanges, JobReply, asks_to_make_up
+from scheduler.api.jobs import Jobs
 from scheduler.clock import Clock
 from scheduler.dispatch.ids import scheduled_id
 from scheduler.errors import FieldError, InvalidRequest, ScheduleError
+from scheduler.jobs.model import Job
 from scheduler.schedule.once import resolve_once
 from scheduler.schedule.zones import resolve_timezone
 from scheduler.security.audit import Caller
@@ -20,8 +25,9 @@ _FIELDS = ("job", "scheduled_time", "timezone")
 class Schedules:
     """Stores jobs together with the time of their run."""
 
-    def __init__(self, jobs: Jobs, clock: Clock) -> None:
+    def __init__(self, jobs: Jobs, changes: JobChanges, clock: Clock) -> None:
         self._jobs = jobs
+        self._changes = changes
         self._clock = clock
 
     async def schedule(
@@ -36,20 +42,14 @@ class Schedules:
             InvalidRequest: with every fault; a time in the past is one.
             Conflict: `job_exists`.
         """
-        document, timezone = _read(body)
-        now = self._clock.now()
-        if (text := body.get("scheduled_time")) is not None:
-            at = _coming_time(text, timezone, now)
-            # In the job's own zone it stays as it was written; read in another zone, it needs that
-            # zone's offset to stay the instant that was meant.
-            own = _zone_of(document) == timezone
-            document["schedule"] = {"type": "once", "expression": text if own else at.isoformat()}
-        elif document.get("schedule") is None:
-            raise InvalidRequest.of(
-                "/scheduled_time", "missing", "say when: give scheduled_time, or the job a schedule"
-            )
-        job = self._jobs.parse(principal, document, where="/job")
-        reply = await self._jobs.store(caller, job, "schedule_job")
+        faults: list[InvalidRequest] = []
+        document = _read(body, self._clock.now(), faults)
+        job = self._parsed(principal, document, faults)
+        if document is None or job is None or faults:
+            raise _together(faults)
+        reply = await self._changes.store(
+            caller, job, "schedule_job", makes_up=asks_to_make_up(document)
+        )
         runs = reply.body["next_runs"]
         answer: dict[str, Any] = {
             "message": f"job {job.id} scheduled",
@@ -65,34 +65,71 @@ class Schedules:
             answer["execution_id"] = scheduled_id(job.id, nominal)
         return JobReply(answer, reply.etag, created=True)
 
+    def _parsed(
+        self,
+        principal: Principal,
+        document: Mapping[str, Any] | None,
+        faults: list[InvalidRequest],
+    ) -> Job | None:
+        if document is None:
+            return None
+        try:
+            return self._jobs.parse(principal, document, where="/job")
+        except InvalidRequest as error:
+            faults.append(error)
+            return None
 
-def _read(body: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
-    faults = [
-        FieldError(f"/{name}", "unknown_field", f"is no field here; there are {', '.join(_FIELDS)}")
+
+def _read(
+    body: Mapping[str, Any], now: datetime, faults: list[InvalidRequest]
+) -> dict[str, Any] | None:
+    """The job's document with its zone and schedule put in; None when there is no job to read."""
+    unknown = [
+        FieldError(pointer("", name), "unknown_field", unknown_field(name, "this call", _FIELDS))
         for name in body
         if name not in _FIELDS
     ]
-    job = body.get("job")
-    if not isinstance(job, dict):
-        faults.append(FieldError("/job", "missing", "must be an object: the job to store"))
-    for name in ("scheduled_time", "timezone"):
-        if body.get(name) is not None and not isinstance(body[name], str):
-            faults.append(FieldError(f"/{name}", "wrong_type", "must be a string"))
-    if faults or not isinstance(job, dict):
-        raise InvalidRequest(faults)
-    document = dict(job)
-    if document.get("timezone") is None and body.get("timezone") is not None:
-        document["timezone"] = resolve_timezone(body["timezone"])
-    return document, _zone_to_read_in(body.get("timezone"), document.get("timezone"))
+    if unknown:
+        faults.append(InvalidRequest(unknown))
+    document = None
+    if isinstance(body.get("job"), dict):
+        document = without_view(body["job"])
+    else:
+        faults.append(InvalidRequest.of("/job", "missing", "must be an object: the job to store"))
+    named, text = _text(body, "timezone", faults), _text(body, "scheduled_time", faults)
+    timezone = _zone(named, document or {}, faults)
+    if document is None:
+        return None
+    if named is not None and document.get("timezone") is None:
+        document["timezone"] = timezone
+    if body.get("scheduled_time") is not None:
+        document["schedule"] = _once(text, timezone, _zone_of(document), now, faults)
+    elif document.get("schedule") is None and not unknown:
+        # A field that nobody knows may well be the mistyped time.
+        message = "say when: give scheduled_time, or the job a schedule"
+        faults.append(InvalidRequest.of("/scheduled_time", "missing", message))
+    return document
 
 
-def _zone_to_read_in(named: str | None, own: object) -> str:
-    if named is not None:
-        return resolve_timezone(named)
+def _text(body: Mapping[str, Any], name: str, faults: list[InvalidRequest]) -> str | None:
+    value = body.get(name)
+    if value is None or isinstance(value, str):
+        return value
+    faults.append(InvalidRequest.of(f"/{name}", "wrong_type", "must be a string"))
+    return None
+
+
+def _zone(
+    named: str | None, document: Mapping[str, Any], faults: list[InvalidRequest]
+) -> str | None:
+    """The zone that a time without an offset is read in; None when what names it is wrong."""
+    if named is None:
+        return _zone_of(document)
     try:
-        return resolve_timezone(own if isinstance(own, str) else "UTC")
+        return resolve_timezone(named)
     except ScheduleError as error:
-        raise error.under("/job") from None
+        faults.append(error)
+        return None
 
 
 def _zone_of(document: Mapping[str, Any]) -> str | None:
@@ -102,16 +139,37 @@ def _zone_of(document: Mapping[str, Any]) -> str | None:
         return None  # reading the job tells
 
 
-def _coming_time(text: str, timezone: str, now: datetime) -> datetime:
+def _once(
+    text: str | None,
+    timezone: str | None,
+    own: str | None,
+    now: datetime,
+    faults: list[InvalidRequest],
+) -> dict[str, str] | None:
+    """The schedule of a single run at a time; None when the time or its zone is wrong."""
+    if text is None:
+        return None
     try:
-        at = resolve_once(text, timezone).instant
+        at = resolve_once(text, timezone or "UTC").instant
     except ScheduleError as error:
-        raise InvalidRequest.of("/scheduled_time", error.code, error.message) from None
+        faults.append(InvalidRequest.of("/scheduled_time", error.code, error.message))
+        return None
+    if timezone is None:
+        return None
     if at <= now:
-        raise InvalidRequest.of(
-            "/scheduled_time",
-            "in_the_past",
+        message = (
             f"{text} is not ahead: it was {at:%Y-%m-%dT%H:%M:%SZ}, and it is"
-            f" {now:%Y-%m-%dT%H:%M:%SZ}",
+            f" {now:%Y-%m-%dT%H:%M:%SZ}"
         )
-    return at.astimezone(ZoneInfo(timezone))
+        faults.append(InvalidRequest.of("/scheduled_time", "in_the_past", message))
+    # In the job's own zone it stays as it was written; read in another zone, it needs that zone's
+    # offset to stay the instant that was meant.
+    written = text if own == timezone else at.astimezone(ZoneInfo(timezone)).isoformat()
+    return {"type": "once", "expression": written}
+
+
+def _together(faults: list[InvalidRequest]) -> InvalidRequest:
+    """One error with the faults of all; a single one keeps its code."""
+    if len(faults) == 1:
+        return faults[0]
+    return InvalidRequest([fault for error in faults for fault in error.errors])

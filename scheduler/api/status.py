@@ -11,7 +11,7 @@ from scheduler.clock import Clock
 from scheduler.dispatch.dispatcher import Dispatcher, ZoneQueue
 from scheduler.dispatch.queue_names import poison_queue_name
 from scheduler.errors import SchedulerError, StorageUnavailable
-from scheduler.execution.admission import SLOT_PREFIX
+from scheduler.execution.admission import SLOT_PREFIX, WAIT_PREFIX, WAITS_END
 from scheduler.schedule.heartbeat import Beat, Heartbeat
 from scheduler.schedule.zones import tzdata_version
 from scheduler.security.encryption import Cipher
@@ -22,7 +22,9 @@ from steps.registry import Registry
 
 log = get_logger(__name__)
 TICK_LATE_SECONDS = 180
-_WAITS_END = "wait;"
+READY_SECONDS = 5
+"""How long readiness waits for storage: a probe gives up sooner than the SDK does."""
+STATUS_SECONDS = 15
 _CONCURRENT_ZONES = 16
 
 
@@ -81,7 +83,13 @@ class Status:
         Raises:
             StorageUnavailable: storage cannot be reached.
         """
-        zones, beat = await asyncio.gather(self._zones(), self._heartbeat.last())
+        try:
+            async with asyncio.timeout(STATUS_SECONDS):
+                zones, beat = await asyncio.gather(self._zones(), self._heartbeat.last())
+        except TimeoutError:
+            raise StorageUnavailable(
+                f"storage did not answer within {STATUS_SECONDS} s: status of the zones"
+            ) from None
         now = self._clock.now()
         checks = [self._tick_check(beat, now), _poison_check(sum(zone.poison for zone in zones))]
         return {
@@ -125,11 +133,12 @@ class Status:
         active = waiting = 0
         oldest = None
         rows = self._storage.zones.query(
-            zone.queue, SLOT_PREFIX, _WAITS_END, select=["execution_id", "since"]
+            zone.queue, SLOT_PREFIX, WAITS_END, select=["execution_id", "since"]
         )
         async for row in rows:
             if row.key.startswith(SLOT_PREFIX):
                 active += 1
+            if not row.key.startswith(WAIT_PREFIX):
                 continue
             waiting += 1
             since = row.values.get("since")
@@ -188,10 +197,15 @@ class Status:
 
     async def _storage_check(self) -> Check:
         try:
-            beat = await self._heartbeat.last()
+            async with asyncio.timeout(READY_SECONDS):
+                beat = await self._heartbeat.last()
         except StorageUnavailable as error:
             log.warning("not ready: %s", error.message, extra={"action": "read_ready"})
             return Check("storage", "failed", STORAGE_AWAY)
+        except TimeoutError:
+            text = f"storage did not answer within {READY_SECONDS} s"
+            log.warning("not ready: %s", text, extra={"action": "read_ready"})
+            return Check("storage", "failed", text)
         tick = self._tick_check(beat, self._clock.now())
         return Check("storage", "ok", f"Table Storage answers; {tick.detail}")
 

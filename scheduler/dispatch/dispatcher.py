@@ -131,6 +131,28 @@ class Dispatcher:
             delay_seconds=min(delay + NUDGE_DELAY_SECONDS, MAX_HIDDEN_SECONDS),
         )
 
+    async def hand_on(self, shard: str) -> None:
+        """Asks whoever is free to announce what falls due in a shard of the Jobs table.
+
+        Raises:
+            StorageUnavailable: storage cannot be reached; the next tick looks there anyway.
+        """
+        message = Message(kind=MessageKind.TICK, shard=shard)
+        await self._storage.queues.send(self._relay, message.encode())
+
+    async def is_time(self, at: datetime) -> bool:
+        """Whether an instant has come; the last second before it is waited for.
+
+        Queues hide messages for whole seconds. They are sent for the second before, since a late
+        one could not be made up for.
+        """
+        early = (at - self._clock.now()).total_seconds()
+        if early > 1:
+            return False
+        if early > 0:
+            await self._clock.sleep(early)
+        return True
+
     async def send_later(self, timezone: str, message: Message, at: datetime) -> None:
         """Sends a message for an instant that may be far away: over 120 s, by a wake row.
 

@@ -29,6 +29,17 @@ class ExecutionKey:
     time: datetime
 
     @property
+    def is_manual(self) -> bool:
+        """Whether somebody asked for it, and not for the run of an instant of its schedule."""
+        return "-" in self.execution_id.removeprefix(f"{self.job_id}.")
+
+    @property
+    def backfill_number(self) -> int:
+        """Which of the runs it is that make up for one of its instant; 0: the scheduled one."""
+        _, _, number = self.execution_id.rpartition(".b")
+        return int(number) if number.isdigit() else 0
+
+    @property
     def run_row(self) -> str:
         """The row key of the run row, in the partition of the job."""
         return f"r:{inverted(self.time)}:{self.execution_id}"
@@ -56,6 +67,11 @@ def scheduled_id(job_id: str, scheduled: datetime) -> ExecutionId:
 def manual_id(job_id: str, now: datetime) -> ExecutionId:
     """A new id for a run that somebody asked for."""
     return ExecutionId(f"{job_id}.{now.astimezone(UTC):{_COMPACT}}-{secrets.token_hex(4)}")
+
+
+def backfill_id(job_id: str, scheduled: datetime, number: int) -> ExecutionId:
+    """The id of a run that makes up for one of this instant; `number` counts them from 1."""
+    return ExecutionId(f"{scheduled_id(job_id, scheduled)}.b{number}")
 
 
 def parse_execution_id(text: str) -> ExecutionKey | None:

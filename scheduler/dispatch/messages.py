@@ -18,11 +18,13 @@ class MessageKind(StrEnum):
     START = "start"
     STEP = "step"
     NUDGE = "nudge"
+    TICK = "tick"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """Asks for a start (`due`, `etag`), a step (`step`, `attempt`), or a look at a `queue` (nudge).
+    """Asks for a start (`due`, `etag`), a step (`step`, `attempt`), a look at a `queue` (nudge),
+    or for what falls due in a `shard` (tick).
 
     `due`: not before this instant. `etag` and `revision`: the version of the `run:` row, and of the
     job, when this was sent; where they still hold, they save its reader a look.
@@ -36,6 +38,7 @@ class Message:
     etag: str | None = None
     revision: str | None = None
     queue: str | None = None
+    shard: str | None = None
     traceparent: str | None = None
 
     def encode(self) -> str:
@@ -68,6 +71,8 @@ def _message(fields: dict[str, object]) -> Message:
     kind = MessageKind(str(fields["kind"]))
     if kind is MessageKind.NUDGE:
         return Message(kind=kind, queue=_text(fields["queue"]))
+    if kind is MessageKind.TICK:
+        return Message(kind=kind, shard=_text(fields["shard"]))
     key = parse_execution_id(_text(fields["execution_id"]))
     if key is None:
         raise ValueError("execution_id")

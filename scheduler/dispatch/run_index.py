@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from scheduler.dispatch.ids import ExecutionId
+from scheduler.dispatch.ids import ExecutionId, scheduled_id
 from scheduler.errors import ConflictingWrite
-from scheduler.storage.tables import MAX_CHANGES, Merge, Row, Table, Upsert, Value
+from scheduler.storage.keys import after
+from scheduler.storage.tables import MAX_CHANGES, Delete, Merge, Row, Table, Upsert, Value
 from scheduler.storage.values import instant, number, optional_instant, optional_text
 
 PREFIX = "run:"
@@ -21,15 +22,20 @@ class Trigger(StrEnum):
 
     SCHEDULE = "schedule"
     MANUAL = "manual"
+    BACKFILL = "backfill"
 
 
 class Place(StrEnum):
-    """How far a run has come: announced, waiting for a slot or its turn, or holding a slot."""
+    """How far a run has come: announced, waiting for a slot or its turn, or holding a slot.
+
+    A held one waits for the control word to let it start.
+    """
 
     ARRIVING = "arriving"
     WAITING = "waiting"
     QUEUED = "queued"
     SLEEPING = "sleeping"
+    HELD = "held"
     ACTIVE = "active"
 
 
@@ -152,6 +158,19 @@ class RunIndex:
         row = await self._zones.get(zone_queue, run_key(execution_id))
         return None if row is None else entry_of(row)
 
+    async def announced(
+        self, zone_queue: str, job_id: str, first: datetime, last: datetime
+    ) -> set[ExecutionId]:
+        """The unfinished runs of a job with first ≤ instant of their id ≤ last.
+
+        Raises:
+            StorageUnavailable: storage cannot be reached.
+        """
+        start = run_key(scheduled_id(job_id, first))
+        end = after(run_key(scheduled_id(job_id, last)))
+        rows = self._zones.query(zone_queue, start, end, select=["v"])
+        return {ExecutionId(row.key.removeprefix(PREFIX)) async for row in rows}
+
     async def place(self, zone_queue: str, entry: RunEntry, place: Place, now: datetime) -> None:
         """Says where a run is that holds no slot and waits for none, if its row is as it was read.
 
@@ -159,6 +178,18 @@ class RunIndex:
             StorageUnavailable: storage cannot be reached.
         """
         await self._merge(zone_queue, entry, placed(place, now))
+
+    async def withdraw(self, zone_queue: str, entry: RunEntry) -> None:
+        """Removes the row of a run that is not to be, unless it has been made again meanwhile.
+
+        Raises:
+            StorageUnavailable: storage cannot be reached.
+        """
+        change = Delete(run_key(entry.announcement.execution_id), entry.etag)
+        try:
+            await self._zones.commit(zone_queue, [change])
+        except ConflictingWrite:
+            return
 
     async def sent_again(self, zone_queue: str, entry: RunEntry, now: datetime) -> str | None:
         """Marks a row as sent again now; returns its ETag, None when it is not as it was read.

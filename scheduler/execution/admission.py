@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from scheduler.clock import Clock
+from scheduler.dispatch.control import ZONE_STATE, ControlState, zone_state
 from scheduler.dispatch.ids import ExecutionId
-from scheduler.dispatch.run_index import Place, entry_of, placed, run_key
+from scheduler.dispatch.run_index import Place, Trigger, entry_of, placed, run_key
 from scheduler.errors import ConflictingWrite, StorageUnavailable
 from scheduler.settings import Settings
 from scheduler.storage.contention import pauses
@@ -21,6 +22,7 @@ from scheduler.storage.tables import Delete, Insert, Merge, Row, Table, Upsert, 
 
 SLOT_PREFIX = "slot:"
 WAIT_PREFIX = "wait:"
+WAITS_END = "wait;"
 _WAITERS_SEEN = 8
 _RUN_ROW = 2
 """The place of the `run:` row in the transaction that grants a slot to a waiter."""
@@ -44,10 +46,11 @@ class HandedOver:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What a zone's slots and waiters are right now."""
+    """A zone right now: its free slots, the first waiters that may start, the control word."""
 
     free: Sequence[str]
     waiters: Sequence[Row]
+    state: ControlState = ControlState.RUNNING
 
 
 def slot_holder(row: Row) -> ExecutionId:
@@ -76,13 +79,24 @@ class Admission:
         slots = [f"{SLOT_PREFIX}{number:02d}" for number in range(self._limit)]
         taken: set[str] = set()
         waiters: list[Row] = []
-        async for row in self._zones.query(queue, SLOT_PREFIX, "wait;", limit=100 + _WAITERS_SEEN):
+        state = ControlState.RUNNING
+        rows = self._zones.query(queue, SLOT_PREFIX, WAITS_END, limit=100 + _WAITERS_SEEN)
+        async for row in rows:
             if row.key.startswith(SLOT_PREFIX):
                 taken.add(row.key)
+            elif row.key == ZONE_STATE:
+                state = zone_state(row)
             else:
                 waiters.append(row)
+        if state is not ControlState.RUNNING:
+            waiters = await self._admitted_waiters(queue, state)
         free = [slot for slot in slots if slot not in taken] if len(taken) < self._limit else []
-        return Look(free, waiters[:_WAITERS_SEEN])
+        return Look(free, waiters[:_WAITERS_SEEN], state)
+
+    async def _admitted_waiters(self, queue: str, state: ControlState) -> list[Row]:
+        """The waiters that may start although not all may."""
+        rows = self._zones.query(queue, WAIT_PREFIX, WAITS_END)
+        return [row async for row in rows if _admitted(row, state)]
 
     async def grant(
         self, queue: str, execution_id: ExecutionId, run_etag: str, look: Look
@@ -125,8 +139,11 @@ class Admission:
         first: datetime,
         priority: int,
         deadline: datetime,
+        newcomer: Trigger | None,
     ) -> None:
         """Puts a run among the waiters, in the order of `first`, the instant it came.
+
+        `newcomer` says why a run exists that has not started yet; None for one that has.
 
         Raises:
             Moved: the run's row is not of the version `run_etag`.
@@ -139,6 +156,7 @@ class Admission:
             "execution_id": execution_id,
             "priority": priority,
             "since": first,
+            "newcomer": newcomer or "",
         }
         try:
             await self._zones.commit(
@@ -272,3 +290,8 @@ class Admission:
             )
         except ConflictingWrite:
             return
+
+
+def _admitted(waiter: Row, state: ControlState) -> bool:
+    newcomer = str(waiter.values.get("newcomer") or "")
+    return newcomer == "" or state.admits(Trigger(newcomer))

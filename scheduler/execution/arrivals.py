@@ -11,9 +11,11 @@ from scheduler.execution.graph import initial_states
 from scheduler.execution.model import Run
 from scheduler.execution.overlap import OverlapRule, skipped
 from scheduler.execution.store import ExecutionStore, Stored
-from scheduler.jobs.catalog import Catalog, JobRow
+from scheduler.jobs.catalog import Catalog
 from scheduler.jobs.definitions import Definitions
+from scheduler.jobs.job_row import JobRow
 from scheduler.jobs.model import Job, Overlap
+from scheduler.schedule.plan import due_again
 
 
 class Arrivals:
@@ -78,6 +80,23 @@ class Arrivals:
             if error.index != 0:
                 raise StorageUnavailable(f"{run.execution_id} changes all the time") from error
             return await self._store.run(announced.execution_id)
+
+    async def give_back(self, announced: Announcement) -> bool:
+        """Puts a run that may not start yet back to its job's coming ones, for catch_up to decide.
+
+        Returns False when it is to be dropped, or skipped, whatever the control word says.
+
+        Raises:
+            StorageUnavailable: storage cannot be reached.
+        """
+        row = await self._catalog.find(key_of(announced.execution_id).job_id)
+        if row is None or _is_stale(announced, row) or _reason_to_skip(announced, row) is not None:
+            return False
+        job = await self._definitions.load(row.job_id, row.definition)
+        due = due_again(job, row.revision, announced.scheduled)
+        if due is not None:
+            await self._catalog.put_back(due)
+        return due is not None
 
     async def _make_skipped(
         self, announced: Announcement, row: JobRow | None, reason: str, now: datetime
@@ -148,11 +167,17 @@ def _reason_to_skip(announced: Announcement, row: JobRow | None) -> str | None:
         return announced.skip_reason
     if row is None:
         return "the job was deleted before its time came"
+    if announced.revision == row.revision:
+        return None
+    if announced.scheduled <= row.created_at:
+        return "the job was deleted, and made anew, before the run could start"
     if not row.enabled and not _is_stale(announced, row):
         return "the job was paused before the run could start"
     return None
 
 
 def _is_stale(announced: Announcement, row: JobRow) -> bool:
-    """Whether the job's schedule, zone or `enabled` changed before the run was due."""
-    return announced.revision != row.revision and announced.scheduled > row.changed_at
+    """Whether the job's schedule, zone or `enabled` changed, or it paused, before it was due."""
+    if announced.revision == row.revision:
+        return False
+    return announced.scheduled > row.changed_at or row.was_paused_at(announced.scheduled)

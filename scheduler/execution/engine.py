@@ -100,7 +100,7 @@ class Engine:
     async def _start(
         self, queue: str, message: Message, execution_id: ExecutionId, dequeue_count: int
     ) -> None:
-        if message.due is not None and message.due > self._clock.now():
+        if message.due is not None and not await self._dispatcher.is_time(message.due):
             await self._dispatcher.send_to(queue, [Outgoing(message, message.due)])
             return
         prepared = await self._starter.fast(queue, message, execution_id)

@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import replace
 from datetime import datetime
 
+from scheduler.dispatch.run_index import Trigger
 from scheduler.errors import ConflictingWrite
 from scheduler.execution.model import Run
 from scheduler.execution.states import RunEvent, RunState, StepEvent
@@ -21,6 +22,8 @@ from scheduler.storage.keys import sortable
 from scheduler.storage.tables import Change, Replace, Upsert
 
 MAX_QUEUED = 20
+MAX_BACKFILLED = 200
+"""Somebody asked for these, and saw how many they are."""
 
 
 class OverlapRule:
@@ -39,6 +42,8 @@ class OverlapRule:
         if run.overlap is Overlap.ALLOW or run.holds_current:
             return await self._write(run, etag, [])
         way_in: Change | None = claim_current(run)
+        if await self.is_behind(run):
+            way_in = None
         for pause in pauses():
             if way_in is None:
                 return await self._stand_back(run, etag, now)
@@ -52,6 +57,17 @@ class OverlapRule:
         raise ConflictingWrite(
             f"{CURRENT} of {run.job_id} changes all the time", index=1, exists=True
         )
+
+    async def is_behind(self, run: Run) -> bool:
+        """Whether other runs of its job stand in line already, which it must not pass.
+
+        Raises:
+            StorageUnavailable: storage cannot be reached.
+        """
+        if run.overlap is not Overlap.QUEUE:
+            return False
+        queued = await self._store.queued(run.job_id, limit=1)
+        return any(execution_id != run.execution_id for _, execution_id in queued)
 
     async def way_in(self, run: Run) -> Change | None:
         """The change that makes a run its job's active one; None while another one is.
@@ -73,10 +89,11 @@ class OverlapRule:
             return await self._write(
                 skipped(run, "another run of the job is unfinished", now), etag, []
             )
-        queued = await self._store.queued(run.job_id, limit=MAX_QUEUED)
+        limit = MAX_BACKFILLED if run.trigger is Trigger.BACKFILL else MAX_QUEUED
+        queued = await self._store.queued(run.job_id, limit=limit)
         others = [execution_id for _, execution_id in queued if execution_id != run.execution_id]
-        if len(others) >= MAX_QUEUED:
-            reason = f"{MAX_QUEUED} runs are waiting for an earlier one already"
+        if len(others) >= limit:
+            reason = f"{limit} runs are waiting for an earlier one already"
             return await self._write(skipped(run, reason, now), etag, [])
         key = f"{QUEUE_PREFIX}{sortable(run.created_at)}:{run.execution_id}"
         waiting = Upsert(key, {"execution_id": run.execution_id})

@@ -3,6 +3,7 @@
 from functools import cached_property
 
 from scheduler.clock import Clock
+from scheduler.dispatch.control import Control
 from scheduler.dispatch.dispatcher import Dispatcher
 from scheduler.dispatch.run_index import RunIndex
 from scheduler.execution.admission import Admission
@@ -11,6 +12,7 @@ from scheduler.execution.attempt import Attempts
 from scheduler.execution.claims import Claims
 from scheduler.execution.engine import Engine
 from scheduler.execution.followers import Followers
+from scheduler.execution.manual import ManualStarts
 from scheduler.execution.outputs import Outputs
 from scheduler.execution.overlap import OverlapRule
 from scheduler.execution.poison import PoisonWatch
@@ -22,6 +24,7 @@ from scheduler.execution.store import ExecutionStore
 from scheduler.execution.upkeep import Upkeep
 from scheduler.jobs.catalog import Catalog
 from scheduler.jobs.definitions import Definitions
+from scheduler.schedule.tick import Tick
 from scheduler.security.redaction import Redactor
 from scheduler.settings import Settings
 from scheduler.storage.account import Storage
@@ -44,6 +47,8 @@ class ExecutionParts:
         dispatcher: Dispatcher,
         runs: RunIndex,
         store: ExecutionStore,
+        control: Control,
+        tick: Tick,
     ) -> None:
         self._storage = storage
         self._settings = settings
@@ -55,6 +60,8 @@ class ExecutionParts:
         self._dispatcher = dispatcher
         self._runs = runs
         self._store = store
+        self._control = control
+        self._tick = tick
 
     @cached_property
     def _admission(self) -> Admission:
@@ -142,9 +149,23 @@ class ExecutionParts:
         )
 
     @cached_property
+    def manual(self) -> ManualStarts:
+        """Starts runs on request."""
+        return ManualStarts(
+            runs=self._runs,
+            store=self._store,
+            overlap=self._overlap,
+            dispatcher=self._dispatcher,
+            control=self._control,
+            clock=self._clock,
+        )
+
+    @cached_property
     def relay(self) -> Relay:
         """Handles the messages of zones without a trigger."""
-        return Relay(self.engine, self._storage.queues, self._dispatcher, self._settings)
+        return Relay(
+            self.engine, self._tick, self._storage.queues, self._dispatcher, self._settings
+        )
 
     @cached_property
     def upkeep(self) -> Upkeep:
@@ -160,6 +181,7 @@ class ExecutionParts:
             settlement=self._settlement,
             dispatcher=self._dispatcher,
             poison=PoisonWatch(self._storage.queues, self._runs, self._dispatcher),
+            control=self._control,
             settings=self._settings,
             clock=self._clock,
         )

@@ -125,10 +125,10 @@ class StepReceiver:
             if dequeue_count > 1:  # the one that recorded it may have died before it sent the next
                 await self._followers.send_steps(run, (place,))
             return None
-        now = self._clock.now()
-        if state.wake_at is not None and state.wake_at > now:
+        if state.wake_at is not None and not await self._dispatcher.is_time(state.wake_at):
             await self._dispatcher.send_later(run.timezone, message, state.wake_at)
             return None
+        now = self._clock.now()
         if state.status is StepStatus.PENDING and not Graph(job).startable(place, run.steps):
             log.info("a step whose turn is not yet", extra={"action": "message_dropped"})
             return None

@@ -9,6 +9,7 @@ from scheduler.dispatch.messages import decode
 from scheduler.dispatch.queue_names import poison_queue_name
 from scheduler.errors import ConflictingWrite, StorageUnavailable, UnreadableMessage
 from scheduler.execution.engine import Engine
+from scheduler.schedule.tick import Tick
 from scheduler.settings import Settings
 from scheduler.storage.queues import Queues, Received
 from scheduler.telemetry import get_logger
@@ -22,25 +23,36 @@ class Relay:
     """Does for a zone's queue what the Functions host does where there is a trigger."""
 
     def __init__(
-        self, engine: Engine, queues: Queues, dispatcher: Dispatcher, settings: Settings
+        self,
+        engine: Engine,
+        tick: Tick,
+        queues: Queues,
+        dispatcher: Dispatcher,
+        settings: Settings,
     ) -> None:
         self._engine = engine
+        self._tick = tick
         self._queues = queues
         self._dispatcher = dispatcher
         self._max_dequeue_count = settings.max_dequeue_count
         self._prefix = f"{settings.name}-tz-"
 
     async def handle(self, text: str) -> None:
-        """Takes one message from the queue that the nudge names, and handles it.
+        """Takes one message from the queue that a nudge names, and handles it; or does a part of
+        a tick that handed it on.
 
         Raises:
             StorageUnavailable: storage cannot be reached.
         """
         try:
-            queue = decode(text).queue
+            message = decode(text)
         except UnreadableMessage as error:
             log.error("an unreadable nudge: %s", error.message, extra={"action": "nudge_dropped"})
             return
+        if message.shard is not None:
+            await self._tick.go_on(message.shard)
+            return
+        queue = message.queue
         if queue is None or not queue.startswith(self._prefix):
             log.error("a nudge for no zone's queue", extra={"action": "nudge_dropped"})
             return

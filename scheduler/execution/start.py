@@ -74,7 +74,7 @@ class Starter:
             self._admission.look(queue),
             self._arrivals.current_job(execution_id, message.revision),
         )
-        if found is None:
+        if found is None or not look.state.admits(Trigger.SCHEDULE):
             return None
         row, job = found
         run = new_run(
@@ -85,6 +85,8 @@ class Starter:
             scheduled=key_of(execution_id).time,
             now=self._clock.now(),
         )
+        if await self._overlap.is_behind(run):
+            return None
         ready = Graph(job).progress(run.steps).ready
         granted = await self._grant(queue, execution_id, message.etag, look) if ready else None
         if granted is None:
@@ -113,12 +115,19 @@ class Starter:
             Moved: its `run:` row has changed meanwhile: look again.
             StorageUnavailable: storage cannot be reached.
         """
-        entry, stored = await asyncio.gather(
-            self._runs.get(queue, execution_id), self._store.run(execution_id)
+        entry, stored, look = await asyncio.gather(
+            self._runs.get(queue, execution_id),
+            self._store.run(execution_id),
+            self._admission.look(queue),
         )
         if stored is None:
             if entry is None:
                 log.info("a run that is not known", extra={"action": "message_dropped"})
+                return None
+            admitted = look.state.admits(entry.announcement.trigger)
+            if not admitted and await self._arrivals.give_back(entry.announcement):
+                log.info("a start is put off", extra={"action": "start_put_off"})
+                await self._runs.withdraw(queue, entry)
                 return None
             stored = await self._arrivals.arrive(entry.announcement)
         if stored is None:
@@ -131,14 +140,39 @@ class Starter:
         if stored.value.state.finished:
             await self._settlement.settle_again(stored.value)
             return None
-        return await self.admit(queue, stored, entry)
+        run = stored.value
+        if run.state is RunState.PENDING and not look.state.admits(run.trigger):
+            await self._hold(queue, run, entry or await self._announce_again(queue, run))
+            return None
+        return await self.admit(queue, stored, entry, look)
+
+    async def _hold(self, queue: str, run: Run, entry: RunEntry) -> None:
+        """Keeps an execution from starting, without a slot, until the control word lets it."""
+        log.info("a start is held", extra={"action": "start_held"})
+        if entry.place is not Place.WAITING:
+            await self._put_down(queue, run, entry, Place.HELD)
+
+    async def _put_down(self, queue: str, run: Run, entry: RunEntry, place: Place) -> None:
+        """Notes where a run waits without a slot; should it have got one, gives that back."""
+        held = None
+        if entry.slot is not None:
+            held = await self._admission.held(queue, run.execution_id, entry.slot)
+        if held is None:
+            await self._runs.place(queue, entry, place, self._clock.now())
+        else:
+            await self._admission.rest(queue, run.execution_id, held, place)
+            await self._settlement.hand_over(run.timezone)
 
     async def _forget(self, queue: str, execution_id: ExecutionId) -> None:
         log.info("an announcement that is void", extra={"action": "announcement_dropped"})
         await self._admission.leave_all(queue, execution_id)
 
     async def admit(
-        self, queue: str, stored: Stored[Run], entry: RunEntry | None
+        self,
+        queue: str,
+        stored: Stored[Run],
+        entry: RunEntry | None,
+        look: Look | None = None,
     ) -> Prepared | None:
         """Prepares the next step of an unfinished execution, once it has its turn and a slot.
 
@@ -155,22 +189,15 @@ class Starter:
         if run.overlap is Overlap.QUEUE and not run.holds_current:
             await self._stand_in_line(queue, run, entry)
             return None
-        granted = await self._slot(queue, run, entry)
+        granted = await self._slot(queue, run, entry, look)
         if granted is None:
             return None
         in_slot = run.in_slot(granted.slot, granted.etag)
         return await self.prepare(Stored(in_slot, entered.etag))
 
     async def _stand_in_line(self, queue: str, run: Run, entry: RunEntry) -> None:
-        """Lets a run wait for its job's active one without a slot, should it have got one."""
-        held = None
-        if entry.slot is not None:
-            held = await self._admission.held(queue, run.execution_id, entry.slot)
-        if held is None:
-            await self._runs.place(queue, entry, Place.QUEUED, self._clock.now())
-        else:
-            await self._admission.rest(queue, run.execution_id, held, Place.QUEUED)
-            await self._settlement.hand_over(run.timezone)
+        """Lets a run wait for its job's active one."""
+        await self._put_down(queue, run, entry, Place.QUEUED)
         # The active run may have ended before this one stood in line: then nobody else looks.
         await self._settlement.start_queued(run.job_id)
 
@@ -197,14 +224,16 @@ class Starter:
             etag=etags[0],
         )
 
-    async def _slot(self, queue: str, run: Run, entry: RunEntry) -> Granted | None:
+    async def _slot(
+        self, queue: str, run: Run, entry: RunEntry, look: Look | None
+    ) -> Granted | None:
         if entry.slot is not None:
             held = await self._admission.held(queue, run.execution_id, entry.slot)
             if held is not None:
                 return held
         if entry.place is not Place.WAITING:
-            look = await self._admission.look(queue)
-            granted = await self._admission.grant(queue, run.execution_id, entry.etag, look)
+            seen = look or await self._admission.look(queue)
+            granted = await self._admission.grant(queue, run.execution_id, entry.etag, seen)
             if granted is not None:
                 return granted
             await self._admission.park(
@@ -214,6 +243,7 @@ class Starter:
                 first=run.created_at,
                 priority=run.priority,
                 deadline=run.deadline,
+                newcomer=run.trigger if run.state is RunState.PENDING else None,
             )
         await self._settlement.hand_over(run.timezone)
         return None

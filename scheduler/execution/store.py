@@ -1,13 +1,15 @@
 """Reads and writes executions: run row and step rows, in the partition of their job."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from scheduler.dispatch.ids import ExecutionId, ExecutionKey, key_of
 from scheduler.errors import ConflictingWrite
 from scheduler.execution.model import Run, StepRecord
 from scheduler.execution.records import run_columns, run_of, step_columns, step_of
-from scheduler.storage.keys import after
+from scheduler.execution.states import RunState
+from scheduler.storage.keys import after, inverted
 from scheduler.storage.tables import Change, Delete, Insert, Replace, Table
 
 CURRENT = "!current"
@@ -65,6 +67,20 @@ class ExecutionStore:
         replace = Replace(run.key.run_row, run_columns(run), etag)
         etags = await self._executions.commit(run.job_id, [replace, *changes])
         return Stored(run, etags[0], tuple(etags[1:]))
+
+    async def states(
+        self, job_id: str, first: datetime, last: datetime
+    ) -> AsyncIterator[tuple[ExecutionId, RunState]]:
+        """A job's executions whose ids are of first ≤ instant ≤ last, the latest first.
+
+        Raises:
+            StorageUnavailable: storage cannot be reached.
+        """
+        start, end = f"r:{inverted(last)}:", f"r:{inverted(first)};"
+        columns = ["state"]
+        async for row in self._executions.query(job_id, start, end, select=columns):
+            execution_id = row.key.rpartition(":")[2]
+            yield ExecutionId(execution_id), RunState(str(row.values["state"]))
 
     async def step(self, key: ExecutionKey, place: int) -> Stored[StepRecord] | None:
         """Reads a step's row, or None when it has never started.

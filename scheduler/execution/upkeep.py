@@ -6,8 +6,10 @@ Upkeep never frees a slot and never runs a step: it only sends, hands over, and 
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
+from functools import partial
 
 from scheduler.clock import Clock
+from scheduler.dispatch.control import ZONE_STATE, Control, ControlState, zone_state
 from scheduler.dispatch.dispatcher import Dispatcher, ZoneQueue
 from scheduler.dispatch.ids import parse_execution_id
 from scheduler.dispatch.messages import Message, MessageKind
@@ -59,6 +61,7 @@ class Upkeep:
         settlement: Settlement,
         dispatcher: Dispatcher,
         poison: PoisonWatch,
+        control: Control,
         settings: Settings,
         clock: Clock,
     ) -> None:
@@ -72,6 +75,7 @@ class Upkeep:
         self._settlement = settlement
         self._dispatcher = dispatcher
         self._poison = poison
+        self._control = control
         self._stall = timedelta(seconds=settings.stall_seconds)
         self._skew = timedelta(seconds=settings.max_clock_skew_seconds)
         self._clock = clock
@@ -88,8 +92,9 @@ class Upkeep:
 
         async def look(zone: ZoneQueue) -> int:
             async with gate:
-                return await self._zone(zone)
+                return await self._zone(zone, word.state)
 
+        word = await self._control.read()
         zones = [zone async for zone in self._dispatcher.zones_in_use()]
         counts = await asyncio.gather(*map(look, zones), return_exceptions=True)
         for count in counts:
@@ -97,17 +102,26 @@ class Upkeep:
                 raise count
         return sum(count for count in counts if isinstance(count, int))
 
-    async def _zone(self, zone: ZoneQueue) -> int:
+    async def _zone(self, zone: ZoneQueue, state: ControlState) -> int:
         seen: set[str] = set()
-        waiting = False
+        held: list[Row] = []
+        waiting, marked = False, ControlState.RUNNING
         async for row in self._zones.query(zone.queue, PREFIX, ZONE_END):
             if row.key.startswith(PREFIX):
                 seen.add(row.key)
+                if row.values.get("place") == Place.HELD:
+                    held.append(row)
                 await self._guarded(self._entry, zone, row)
             elif row.key.startswith(WAIT_PREFIX):
                 waiting = True
+            elif row.key == ZONE_STATE:
+                marked = zone_state(row)
             elif run_key(slot_holder(row)) not in seen:
                 await self._guarded(self._ownerless, zone, row)
+        if marked is not state:
+            await self._control.mark(zone.queue, state)
+        for row in held:
+            await self._guarded(partial(self._let_go, state), zone, row)
         if waiting:
             await self._settlement.hand_over(zone.timezone)
         await self._poison.look(zone)
@@ -140,6 +154,14 @@ class Upkeep:
             announced = announcement_of(stored.value)
             await self._runs.restore(zone.queue, announced, slot.key, self._clock.now())
 
+    async def _let_go(self, state: ControlState, zone: ZoneQueue, row: Row) -> None:
+        """Sends the start of a run that the control word held, once it lets it go."""
+        entry, now = entry_of(row), self._clock.now()
+        if not state.admits(entry.announcement.trigger):
+            return
+        if entry.announced <= entry.since or self._is_overdue(entry.announced, entry, now):
+            await self._start_again(zone, entry, now)
+
     async def _entry(self, zone: ZoneQueue, row: Row) -> None:
         entry = entry_of(row)
         now = self._clock.now()
@@ -167,7 +189,7 @@ class Upkeep:
             await self._expire(stored)
         elif entry.place is Place.QUEUED:
             await self._queued(zone, stored.value, entry, now)
-        elif entry.place is not Place.WAITING:
+        elif entry.place not in (Place.WAITING, Place.HELD):
             await self._unfinished(zone, stored.value, entry, now)
 
     def _is_overdue(self, since: datetime, entry: RunEntry, now: datetime) -> bool:

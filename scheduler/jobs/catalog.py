@@ -3,56 +3,21 @@
 import asyncio
 import secrets
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from datetime import datetime
 
 from scheduler.dispatch.ids import SHARDS, is_job_id, shard_of
 from scheduler.errors import Conflict, ConflictingWrite, NotFound, PreconditionFailed
 from scheduler.jobs.due import Due, due_of, next_key
+from scheduler.jobs.job_row import JobRow, NextRun, job_columns, job_row, pause_columns
 from scheduler.jobs.model import Job
 from scheduler.storage.account import Storage
 from scheduler.storage.contention import pauses
-from scheduler.storage.tables import Change, Delete, Insert, Merge, Replace, Row, Upsert, Value
+from scheduler.storage.tables import Change, Delete, Insert, Merge, Replace, Upsert
 from scheduler.storage.values import instant, number, optional_text
 
 JOB_PREFIX = "job:"
 COUNT_KEY = "count"
 _TRIES = 20
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobRow:
-    """A job's row: what lists and starts need without its definition."""
-
-    job_id: str
-    name: str
-    timezone: str
-    enabled: bool
-    definition: str
-    revision: str
-    changed_at: datetime
-    created_at: datetime
-    updated_at: datetime
-    step_types: frozenset[str]
-    schedule_type: str | None
-    expression: str | None
-    priority: int
-    note: str | None
-    etag: str
-
-    @property
-    def version(self) -> str:
-        """The `ETag` of the API: that of the definition."""
-        return f'"{self.definition[:32]}"'
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NextRun:
-    """When a job runs next, as the tick has it; `error` when that could not be computed."""
-
-    due_key: str
-    nominal: datetime
-    error: str | None
 
 
 def new_revision() -> str:
@@ -74,7 +39,7 @@ class Catalog:
         if not is_job_id(job_id):
             return None
         row = await self._jobs.get(shard_of(job_id), JOB_PREFIX + job_id)
-        return None if row is None else _job_row(row)
+        return None if row is None else job_row(row)
 
     async def require(self, job_id: str) -> JobRow:
         """Reads a job's row.
@@ -117,7 +82,7 @@ class Catalog:
             Conflict: `job_exists`.
         """
         revision = due.revision if due is not None else new_revision()
-        columns = _columns(job, definition, revision=revision, changed=now, created=now, now=now)
+        columns = job_columns(job, definition, revision=revision, changed=now, created=now, now=now)
         for pause in pauses(_TRIES):
             changes: list[Change] = [
                 Insert(JOB_PREFIX + job.id, columns),
@@ -142,16 +107,17 @@ class Catalog:
         now: datetime,
         *,
         keeps_plan: bool,
+        note: str | None,
     ) -> str:
         """Replaces a job; with `keeps_plan` its schedule, zone and `enabled` are as they were.
 
-        Returns the ETag of a new due row, or "".
+        `note` says why a job is paused. Returns the ETag of a new due row, or "".
 
         Raises:
             PreconditionFailed: the job has been changed since `row` was read.
         """
         revision = row.revision if keeps_plan else due.revision if due else new_revision()
-        columns = _columns(
+        columns = job_columns(
             job,
             definition,
             revision=revision,
@@ -159,7 +125,7 @@ class Catalog:
             created=row.created_at,
             now=now,
         )
-        columns["note"] = row.note or ""
+        columns |= {"note": note or "", **pause_columns(row, job, now)}
         for pause in pauses(_TRIES):
             changes: list[Change] = [Replace(JOB_PREFIX + job.id, columns, row.etag)]
             if not keeps_plan:
@@ -206,7 +172,7 @@ class Catalog:
         """The jobs of a shard whose ids sort after `beyond`, in the order of their ids."""
         start = f"{JOB_PREFIX}{beyond}\x01" if beyond else JOB_PREFIX
         async for row in self._jobs.query(shard, start, "job;"):
-            yield _job_row(row)
+            yield job_row(row)
 
     async def due(self, job_id: str, key: str) -> Due | None:
         """Reads a due row, or None; None too for one that cannot be read, which the tick reports.
@@ -219,6 +185,33 @@ class Catalog:
             return None if row is None else due_of(row)
         except (KeyError, TypeError, ValueError):
             return None
+
+    async def put_back(self, due: Due) -> None:
+        """Makes this the job's due row, unless the one that it has is earlier still.
+
+        Raises:
+            Conflict: `busy`.
+        """
+        shard = shard_of(due.job_id)
+        for pause in pauses(_TRIES):
+            pointer = await self._jobs.get(shard, due.next_key)
+            changes: list[Change] = [Upsert(due.key, due.columns())]
+            if pointer is None:
+                changes.append(Insert(due.next_key, due.pointer()))
+            elif instant(pointer.values["nominal"]) <= due.nominal:
+                return
+            else:
+                changes += [
+                    Replace(due.next_key, due.pointer(), pointer.etag),
+                    Delete(str(pointer.values["due_key"]), None),
+                ]
+            try:
+                await self._jobs.commit(shard, changes)
+            except ConflictingWrite:
+                await asyncio.sleep(pause)
+                continue
+            return
+        raise Conflict("the job's plan changes all the time: try again", code="busy")
 
     async def _count(self, shard: str, step: int) -> Change:
         row = await self._jobs.get(shard, COUNT_KEY)
@@ -243,51 +236,3 @@ def _planned(due: Due | None) -> list[Change]:
     if due is None:
         return []
     return [Upsert(due.key, due.columns()), Upsert(due.next_key, due.pointer())]
-
-
-def _columns(
-    job: Job,
-    definition: str,
-    *,
-    revision: str,
-    changed: datetime,
-    created: datetime,
-    now: datetime,
-) -> dict[str, Value]:
-    return {
-        "v": 1,
-        "job_id": job.id,
-        "name": job.name,
-        "timezone": job.timezone,
-        "enabled": job.enabled,
-        "definition": definition,
-        "revision": revision,
-        "changed_at": changed,
-        "created_at": created,
-        "updated_at": now,
-        "step_types": ",".join(sorted(job.step_types)),
-        "schedule_type": job.schedule.type if job.schedule else "",
-        "expression": job.schedule.expression if job.schedule else "",
-        "priority": job.priority,
-    }
-
-
-def _job_row(row: Row) -> JobRow:
-    values = row.values
-    return JobRow(
-        job_id=str(values["job_id"]),
-        name=str(values["name"]),
-        timezone=str(values["timezone"]),
-        enabled=bool(values["enabled"]),
-        definition=str(values["definition"]),
-        revision=str(values["revision"]),
-        changed_at=instant(values["changed_at"]),
-        created_at=instant(values["created_at"]),
-        updated_at=instant(values["updated_at"]),
-        step_types=frozenset(str(values["step_types"]).split(",")),
-        schedule_type=optional_text(values.get("schedule_type")),
-        expression=optional_text(values.get("expression")),
-        priority=number(values["priority"]),
-        note=optional_text(values.get("note")),
-        etag=row.etag,
-    )

@@ -7,7 +7,7 @@ from datetime import datetime
 from scheduler.jobs.model import JobId, Schedule, plain_json, schedule_from
 from scheduler.storage.keys import sortable
 from scheduler.storage.tables import Row, Value
-from scheduler.storage.values import instant, optional_text
+from scheduler.storage.values import instant, optional_instant, optional_text
 
 DUE_PREFIX = "due:"
 NEXT_PREFIX = "next:"
@@ -16,6 +16,9 @@ NEXT_PREFIX = "next:"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Due:
     """A job's next run: `nominal` by its schedule, `at` when the tick is to look at it.
+
+    `nominal` is the schedule's first run after `since`: so it is derived, by the zone data of the
+    version `tzdata`, and so it can be derived again.
 
     The two are one, unless `error` says why the run could not be computed; the row is then tried
     again at `at`.
@@ -28,6 +31,7 @@ class Due:
     nominal: datetime
     at: datetime
     tzdata: str
+    since: datetime | None = None
     error: str | None = None
 
     @property
@@ -51,6 +55,7 @@ class Due:
             "nominal": self.nominal,
             "at": self.at,
             "tzdata": self.tzdata,
+            "since": self.since,
             "error": self.error or "",
         }
 
@@ -78,5 +83,6 @@ def due_of(row: Row) -> Due:
         nominal=instant(values["nominal"]),
         at=instant(values["at"]),
         tzdata=str(values["tzdata"]),
+        since=optional_instant(values.get("since")),
         error=optional_text(values.get("error")),
     )

@@ -20,7 +20,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Literal, NoReturn, TypeGuard
+from typing import NoReturn, TypeGuard
 from zoneinfo import ZoneInfo
 
 from scheduler.errors import FieldError
@@ -37,8 +37,6 @@ TIMES = ("now", "scheduled_time")
 WORDS = ("execution_id", "job_id", "job_name", "timezone", "attempt")
 NAMES = (*DATES, *TIMES, *WORDS)
 """Every name that a template may have."""
-
-Unit = Literal["w", "d", "h", "m", "s"]
 
 _BRACES = re.compile(r"\{\{\{\{|\{\{")
 _EXPRESSION = re.compile(

@@ -6,6 +6,7 @@ so that the choice between "both" and "either" of the day fields is made in one 
 """
 
 import copy
+import difflib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from croniter import CroniterBadDateError, croniter
 
 from scheduler.errors import ScheduleError
 from scheduler.schedule import fields
+from scheduler.schedule.wording import foreign_character, quoted
 
 LONGEST_EXPRESSION = 256
 YEARS_BETWEEN_RUNS = 8
@@ -29,7 +31,13 @@ MACROS = {
     "@monthly": "0 0 1 * *",
     "@yearly": "0 0 1 1 *",
 }
-_OTHER_MACROS = {"@midnight": "@daily", "@annually": "@yearly"}
+_NO_MACROS = {
+    "@midnight": "write @daily",
+    "@annually": "write @yearly",
+    "@every": "write a schedule of type interval, with an expression like 5m",
+    "@reboot": "nothing restarts here: write a time, or run the job by hand",
+}
+_FIELDS = "write 5 (minute hour day-of-month month day-of-week), or 6 with a leading second"
 _LONGEST_MONTH = {2: 29, 4: 30, 6: 30, 9: 30, 11: 30}
 
 
@@ -73,7 +81,7 @@ def _next(matcher: croniter, after: datetime) -> datetime | None:
 
 @lru_cache(maxsize=4096)
 def _parse(expression: str) -> Cron:
-    texts = _split(expression)
+    texts = split_fields(expression)
     second = texts[0] if len(texts) == 6 else None
     minute, hour, day, month, weekday = texts[-5:]
     spans = [(fields.MINUTE, minute), (fields.HOUR, hour), (fields.MONTH, month)]
@@ -97,31 +105,49 @@ def _matcher(pattern: str) -> croniter:
     )
 
 
-def _split(expression: str) -> list[str]:
+def split_fields(expression: str) -> list[str]:
+    """The texts of the fields, 5 or 6; those that a macro stands for.
+
+    Raises:
+        ScheduleError: `invalid_cron`: too long, no such macro, or another number of fields.
+    """
     if len(expression) > LONGEST_EXPRESSION:
         _refuse(
             f"the expression has {len(expression)} characters; the longest allowed is "
             f"{LONGEST_EXPRESSION}: write ranges and steps in place of long lists"
         )
     texts = re.findall(r"\S+", expression, re.ASCII)
-    if len(texts) == 1 and texts[0].startswith("@"):
-        return _macro(texts[0]).split()
+    if not texts:
+        _refuse(f"the expression is empty; {_FIELDS}, like '30 2 * * *'")
+    if texts[0].startswith("@"):
+        return _macro(texts).split()
+    if re.match(r"(CRON_)?TZ=", texts[0]):
+        _refuse(f"{quoted(texts[0])}: the zone is the job's field timezone; take this out")
     if len(texts) == 7:
         _refuse("7 fields found: there is no year field; use start_at and end_at to bound the runs")
     if len(texts) not in {5, 6}:
-        _refuse(
-            f"{len(texts)} fields found; write 5 (minute hour day-of-month month day-of-week), "
-            "or 6 with a leading second"
-        )
+        _refuse_count(expression, len(texts))
     return texts
 
 
-def _macro(text: str) -> str:
-    known = MACROS.get(text.lower())
+def _refuse_count(expression: str, found: int) -> NoReturn:
+    advice = foreign_character(expression)
+    if advice is not None:
+        _refuse(f"{quoted(expression)} cannot be read; {advice}")
+    _refuse(f"{found} field{'s' * (found > 1)} found; {_FIELDS}")
+
+
+def _macro(texts: list[str]) -> str:
+    word = texts[0].lower()
+    if word in _NO_MACROS:
+        _refuse(f"'{word}' is not known; {_NO_MACROS[word]}")
+    known = MACROS.get(word)
     if known is None:
-        other = _OTHER_MACROS.get(text.lower())
-        remedy = f"write {other}" if other else f"write one of {', '.join(MACROS)}, or 5 fields"
-        _refuse(f"'{text}' is not known; {remedy}")
+        near = difflib.get_close_matches(word, MACROS, n=1)
+        remedy = f"write one of {', '.join(MACROS)}, or 5 fields"
+        _refuse(f"{quoted(texts[0])} is not known; {f'write {near[0]}' if near else remedy}")
+    if len(texts) > 1:
+        _refuse(f"{word} stands alone; take out {quoted(' '.join(texts[1:]))}")
     return known
 
 

@@ -4,28 +4,31 @@ Values are kept as the author meant them: `a-a` is `a`, `22-2` goes on past the 
 without a range (`5/15`) runs to the end, Sunday is 0 and 7.
 """
 
+import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NoReturn
 
 from scheduler.errors import ScheduleError
+from scheduler.schedule.wording import foreign_character, quoted
 
 _ITEM = re.compile(r"(?P<low>[^-/]+)(?:-(?P<high>[^-/]+))?(?:/(?P<step>.*))?", re.ASCII)
-_NUMBER = re.compile(r"\d{1,4}", re.ASCII)
+_NUMBER = re.compile(r"\d+", re.ASCII)
 _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 _WEEKDAYS = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"]
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One of cron's fields: its name, its least and greatest value, its words."""
+    """One of cron's fields: its name, its least and greatest value, its words, where it stands."""
 
     name: str
     low: int
     high: int
     words: Mapping[str, int] = field(default_factory=dict)
     size: int = 0
+    place: str = ""
 
     def whole(self) -> frozenset[int]:
         """Every value."""
@@ -44,8 +47,22 @@ SECOND = Field("second", 0, 59)
 MINUTE = Field("minute", 0, 59)
 HOUR = Field("hour", 0, 23)
 DAY = Field("day-of-month", 1, 31)
-MONTH = Field("month", 1, 12, {word: place + 1 for place, word in enumerate(_MONTHS)})
-WEEKDAY = Field("day-of-week", 0, 7, {word: place for place, word in enumerate(_WEEKDAYS)}, size=7)
+MONTH = Field(
+    "month",
+    1,
+    12,
+    {word: number for number, word in enumerate(_MONTHS, start=1)},
+    place="the last but one",
+)
+WEEKDAY = Field(
+    "day-of-week",
+    0,
+    7,
+    {word: number for number, word in enumerate(_WEEKDAYS)},
+    size=7,
+    place="the last",
+)
+_LAST_DAY = "L means the last day of the month, in day-of-month only"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +93,8 @@ def parse_numbers(spec: Field, text: str) -> frozenset[int]:
 def parse_days(text: str) -> Days:
     """The day-of-month field: numbers and `L`. Raises like `parse_numbers`."""
     items = _items(DAY, text)
-    numbers = [_range(DAY, item) for item in items if item != "l"]
-    return Days(frozenset().union(*numbers), "l" in items)
+    numbers = [_range(DAY, item) for item in items if not _is_last(item)]
+    return Days(frozenset().union(*numbers), any(map(_is_last, items)))
 
 
 def parse_weekdays(text: str) -> Weekdays:
@@ -98,35 +115,55 @@ def parse_weekdays(text: str) -> Weekdays:
 def refuse(spec: Field, found: str, remedy: str) -> NoReturn:
     """Raises the error for what was found in a field."""
     raise ScheduleError(
-        "expression", "invalid_cron", f"{spec.name}: '{found.upper()}' cannot be read; {remedy}"
+        "expression", "invalid_cron", f"{spec.name}: {quoted(found)} cannot be read; {remedy}"
     )
 
 
 def _items(spec: Field, text: str) -> list[str]:
-    items = text.lower().split(",")
+    advice = foreign_character(text)
+    if advice is not None:
+        refuse(spec, text, advice)
+    items = text.split(",")
     if "" in items:
-        refuse(spec, text, "an item of its list is empty: take out the extra comma")
+        refuse(spec, text, "an item of its list is empty: take out the extra comma or blank")
     for item in items:
-        _refuse_foreign(spec, item)
+        _refuse_foreign(spec, item, item.lower())
     return items
 
 
-def _refuse_foreign(spec: Field, item: str) -> None:
-    word = item.rstrip("0123456789").lstrip("0123456789")
+def _is_last(item: str) -> bool:
+    return item.lower() == "l"
+
+
+def _refuse_foreign(spec: Field, item: str, lower: str) -> None:
+    """Refuses what other schedulers read and this one does not, with the way to write it here."""
     if "?" in item:
         refuse(spec, item, "write '*' instead")
-    if re.match(r"[hr](\(|/|$)", item):
+    if re.match(r"[hr](\(|/|$)", lower):
         refuse(spec, item, "write a fixed value; jitter_seconds spreads the load of many jobs")
-    if word in {"w", "lw", "wl"}:
+    if re.fullmatch(r"\d*(w|lw|wl)\d*", lower):
         remedy = "write a day from 1 to 31, or MON-FRI in day-of-week for every weekday"
         refuse(spec, item, remedy)
-    if spec is WEEKDAY and (item.startswith("l") or item.endswith("l")):
-        remedy = "write SAT for Saturday; L means the last day of the month, in day-of-month only"
-        if item != "l":
-            remedy = "write FRI#4 for the fourth Friday; a month's last weekday has no notation"
-        refuse(spec, item, remedy)
-    if "l" in item.split("-") and item != "l":
-        refuse(spec, item, "write L by itself, or as an item of a list like 15,L")
+    if "#" in item and spec is not WEEKDAY:
+        refuse(spec, item, "# stands in day-of-week only, like MON#1")
+    if spec is WEEKDAY:
+        _refuse_last_weekday(item, lower)
+    elif "l" in re.split("[-/]", lower) and not (spec is DAY and _is_last(item)):
+        place = "write L by itself, or as an item of a list like 15,L" if spec is DAY else _LAST_DAY
+        refuse(spec, item, place)
+
+
+def _refuse_last_weekday(item: str, lower: str) -> None:
+    if _is_last(item):
+        refuse(WEEKDAY, item, f"write SAT for Saturday; {_LAST_DAY}")
+    found = re.fullmatch(rf"(?P<day>[0-7]|{'|'.join(_WEEKDAYS)})l|l-?\d*", lower, re.ASCII)
+    if found is None:
+        return
+    name = "FRI"
+    if found["day"] is not None:
+        name = _WEEKDAYS[_value(WEEKDAY, found["day"], item) % 7].upper()
+    remedy = f"write {name}#4 for the month's fourth {name}; a month's last one has no notation"
+    refuse(WEEKDAY, item, remedy)
 
 
 def _range(spec: Field, item: str) -> frozenset[int]:
@@ -157,13 +194,30 @@ def _step(spec: Field, text: str | None, item: str) -> int:
 
 
 def _value(spec: Field, text: str, item: str) -> int:
-    if text in spec.words:
-        return spec.words[text]
-    if _NUMBER.fullmatch(text) and spec.low <= int(text) <= spec.high:
-        return int(text)
-    short = text[:3]
-    if short in spec.words and len(text) > len(short):
+    name = text.lower()
+    if name in spec.words:
+        return spec.words[name]
+    if _NUMBER.fullmatch(text):
+        if spec.low <= int(text) <= spec.high:
+            return int(text)
+        if spec is HOUR and int(text) == 24:
+            refuse(spec, item, "write 0 for midnight; hours go from 0 to 23")
+    elif name.isalpha():
+        _refuse_name(spec, name, item)
+    refuse(spec, item, _expected(spec))
+
+
+def _refuse_name(spec: Field, name: str, item: str) -> NoReturn:
+    short = name[:3]
+    if short in spec.words:
         refuse(spec, item, f"names have three letters: write {short.upper()}")
+    for other in (MONTH, WEEKDAY):
+        if short in other.words:
+            refuse(spec, item, f"{short.upper()} belongs in the field {other.name}, {other.place}")
+    near = difflib.get_close_matches(name, spec.words, n=1)
+    if near:
+        names = " ".join(spec.words).upper()
+        refuse(spec, item, f"did you mean {near[0].upper()}? The names are {names}")
     refuse(spec, item, _expected(spec))
 
 

@@ -1,22 +1,35 @@
 """When the tick last ran: what readiness and status look at."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from scheduler.storage.tables import Table, Upsert
 from scheduler.storage.values import instant, number
 
 _PARTITION = "control"
 _KEY = "tick"
+_MINUTE = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """A finished tick: when it began, how many runs it announced, how long it took (seconds)."""
+    """A finished tick: when it began, how many runs it announced, how long it took (seconds).
+
+    `lateness_seconds`: how long after the minute began that was the next one to tick.
+    """
 
     at: datetime
     announced: int
     duration_seconds: float
+    lateness_seconds: float = 0.0
+
+
+def lateness(began: datetime, last: Beat | None) -> float:
+    """How late a tick is, in seconds: by its own minute, or by the first one that was missed."""
+    due = began.replace(second=0, microsecond=0)
+    if last is not None:
+        due = min(due, last.at.replace(second=0, microsecond=0) + _MINUTE)
+    return (began - due).total_seconds()
 
 
 class Heartbeat:
@@ -38,6 +51,7 @@ class Heartbeat:
                 "at": beat.at,
                 "announced": beat.announced,
                 "duration_seconds": float(beat.duration_seconds),
+                "lateness_seconds": float(beat.lateness_seconds),
             },
         )
         await self._control.commit(_PARTITION, [row])
@@ -55,4 +69,5 @@ class Heartbeat:
             instant(row.values["at"]),
             number(row.values["announced"]),
             float(str(row.values["duration_seconds"])),
+            float(str(row.values.get("lateness_seconds") or 0)),
         )

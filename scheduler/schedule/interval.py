@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import NoReturn
 
 from scheduler.errors import ScheduleError
+from scheduler.schedule.wording import foreign_character, quoted
 
 SHORTEST = timedelta(seconds=1)
 LONGEST = timedelta(days=3653)
@@ -12,16 +13,31 @@ LONGEST = timedelta(days=3653)
 
 _LONGEST_TEXT = 64
 _PLAIN = re.compile(
-    r"(?:(?P<days>\d{1,9})d)?\s*(?:(?P<hours>\d{1,9})h)?\s*"
-    r"(?:(?P<minutes>\d{1,9})m)?\s*(?:(?P<seconds>\d{1,9})s)?",
+    r"(?:(?P<days>\d+)d)?\s*(?:(?P<hours>\d+)h)?\s*"
+    r"(?:(?P<minutes>\d+)m)?\s*(?:(?P<seconds>\d+)s)?",
     re.ASCII | re.IGNORECASE,
 )
 _ISO = re.compile(
-    r"P(?:(?P<weeks>\d{1,9})W)?(?:(?P<days>\d{1,9})D)?"
-    r"(?:T(?=\d)(?:(?P<hours>\d{1,9})H)?(?:(?P<minutes>\d{1,9})M)?(?:(?P<seconds>\d{1,9})S)?)?",
+    r"P(?:(?P<weeks>\d+)W)?(?:(?P<days>\d+)D)?"
+    r"(?:T(?=\d)(?:(?P<hours>\d+)H)?(?:(?P<minutes>\d+)M)?(?:(?P<seconds>\d+)S)?)?",
     re.ASCII | re.IGNORECASE,
 )
-_ISO_MONTHS = re.compile(r"P[^T]*\d[YM]", re.IGNORECASE)
+_FORM = "write like '1d 2h 30m 15s' or 'P1DT2H30M15S'"
+_RANGE = f"write an interval from 1s to {LONGEST.days}d"
+_NO_LENGTH = "counts months or years, which have no fixed length; write days, or type cron"
+_MISTAKES = [
+    (r"-|[P\dDHMST ]*-\d", f"is negative; {_RANGE}"),
+    (r"[*@]|(\S+\s+){4}\S+$", "looks like cron; write type cron, or an interval like 1h 30m"),
+    (r"[\dDHMS ]*\d$", "has a number without unit; write s, m, h or d behind it, like 90s"),
+    (r"P[^T]*\d[YM]|\d+ ?(y|mo)", _NO_LENGTH),
+    (r".*\d[.,]\d", "is not in whole seconds; write whole numbers, like 1h 30m"),
+    (r"\d+ ?w", "counts weeks; write them in days, 7d for one"),
+    (r"P\d+[HS]|P.*T.*D", f"has its T in the wrong place, it goes before the hours; {_FORM}"),
+    (r"(\d+[dhms]\s*)+$", "has a unit twice or out of order; write d, h, m, s in this order"),
+    (r"(\d+\s*[dhms][\s,]*)+$", "has a blank or comma too many; write like 1d 2h 30m"),
+    (r"(\d+ *[a-z]+[\s,]*)+$", "has other units; write d, h, m or s right behind each number"),
+]
+"""How texts that are no interval begin, and what to say of them."""
 
 
 def parse_interval(expression: str) -> timedelta:
@@ -38,10 +54,10 @@ def parse_interval(expression: str) -> timedelta:
         {unit: int(count) for unit, count in found.groupdict().items() if count} if found else {}
     )
     if not parts:
-        _refuse(text)
+        _fail(text, _complaint(text[: _LONGEST_TEXT + 1]))
     seconds = _seconds(parts)
     if not SHORTEST.total_seconds() <= seconds <= LONGEST.total_seconds():
-        _fail(f"'{text}' is out of range; write an interval from 1s to {LONGEST.days}d (10 years)")
+        _fail(text, f"is out of range; {_RANGE} (10 years)")
     return timedelta(seconds=seconds)
 
 
@@ -50,18 +66,17 @@ def _seconds(parts: dict[str, int]) -> int:
     return sum(count * units[unit] for unit, count in parts.items())
 
 
-def _refuse(text: str) -> NoReturn:
-    shown = text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}…"
-    if text.startswith("-") or text[:2].upper() == "P-":
-        _fail(f"'{shown}' is negative; write an interval from 1s to {LONGEST.days}d")
-    if re.fullmatch(r"\d+", text, re.ASCII):
-        _fail(f"'{shown}' has no unit; write {shown}s, {shown}m, {shown}h or {shown}d")
-    if _ISO_MONTHS.match(text):
-        _fail(f"'{shown}': months and years have no fixed length; write days, or a cron schedule")
-    if re.search(r"\d[.,]\d", text):
-        _fail(f"'{shown}' is not in whole seconds; write whole numbers, like 1h 30m")
-    _fail(f"'{shown}' is no interval; write like '1d 2h 30m 15s' or 'P1DT2H30M15S'")
+def _complaint(text: str) -> str:
+    """What is wrong with a text that is no interval, and what to write."""
+    foreign = foreign_character(text)
+    if foreign is not None:
+        return f"cannot be read; {foreign}"
+    if len(text) <= _LONGEST_TEXT:
+        for beginning, complaint in _MISTAKES:
+            if re.match(beginning, text, re.ASCII | re.IGNORECASE):
+                return complaint
+    return f"is no interval; {_FORM}"
 
 
-def _fail(message: str) -> NoReturn:
-    raise ScheduleError("expression", "invalid_interval", message)
+def _fail(text: str, complaint: str) -> NoReturn:
+    raise ScheduleError("expression", "invalid_interval", f"{quoted(text)} {complaint}")

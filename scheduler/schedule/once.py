@@ -1,16 +1,24 @@
 """Schedules of a single run: an ISO 8601 time, on the zone's clock unless it carries an offset."""
 
 import re
+from calendar import monthrange
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from scheduler.errors import ScheduleError
 from scheduler.schedule.transitions import FIRST_YEAR, LAST_YEAR, Resolved, resolve_wall
+from scheduler.schedule.wording import foreign_character, quoted
 
 _TIME = re.compile(
-    r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d([.,]\d{1,9})?)?(Z|z|[+-]\d\d(:?\d\d)?)?", re.ASCII
+    r"(?P<year>\d{4})-(?P<month>\d\d)-(?P<day>\d\d)[Tt ](?P<hour>\d\d):(?P<minute>\d\d)"
+    r"(:(?P<second>\d\d)([.,]\d{1,9})?)?"
+    r"(Z|z|[+-](?P<offset_hours>\d\d)(:?(?P<offset_minutes>\d\d))?)?",
+    re.ASCII,
 )
-_LONGEST_TEXT = 64
+_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_ZONE_BEHIND = re.compile(r"[\d-]{10}[Tt ][\d:.,]+ ?(?P<zone>\[?[A-Z][A-Za-z_/]+.*)", re.ASCII)
+_FORM = "write a date and time like 2027-03-14T02:30:00, or with an offset: ...+01:00"
+_GREATEST_OFFSET = 14
 
 
 class Once(NamedTuple):
@@ -39,17 +47,52 @@ def resolve_time(expression: str, timezone: str) -> tuple[Resolved, datetime | N
 
 
 def _parse(text: str) -> datetime:
-    shown = text[:_LONGEST_TEXT]
-    if not _TIME.fullmatch(text):
-        message = "write a date and time like 2027-03-14T02:30:00, or with an offset: ...+01:00"
-        raise ScheduleError("expression", "invalid_once", f"'{shown}': {message}")
-    try:
-        time = datetime.fromisoformat(text.upper())
-    except ValueError as error:
-        message = f"'{shown}' names no moment: {error}"
-        raise ScheduleError("expression", "invalid_once", message) from None
-    if not FIRST_YEAR < time.year < LAST_YEAR:
-        message = f"'{shown}': write a year between {FIRST_YEAR} and {LAST_YEAR}"
-        raise ScheduleError("expression", "invalid_once", message)
+    found = _TIME.fullmatch(text)
+    if found is None:
+        _refuse(text, _advice(text))
+    numbers = {name: int(digits or 0) for name, digits in found.groupdict().items()}
+    impossible = _impossible_date(numbers) or _impossible_time(numbers)
+    if impossible is not None:
+        _refuse(text, impossible)
+    time = datetime.fromisoformat(text.upper())
     part = timedelta(microseconds=time.microsecond)
     return time + (timedelta(seconds=1) - part) if part else time
+
+
+def _advice(text: str) -> str:
+    foreign, zone = foreign_character(text), _ZONE_BEHIND.fullmatch(text)
+    if foreign is not None:
+        return foreign
+    if _DATE.fullmatch(text):
+        return f"the time of day is missing; write like {text}T02:30:00"
+    if zone is not None:
+        return f"the zone is the job's field timezone; take out {quoted(zone['zone'])}"
+    return _FORM
+
+
+def _impossible_date(numbers: dict[str, int]) -> str | None:
+    year, month, day = numbers["year"], numbers["month"], numbers["day"]
+    if not FIRST_YEAR < year < LAST_YEAR:
+        return f"write a year between {FIRST_YEAR} and {LAST_YEAR}"
+    if not 1 <= month <= 12:
+        return f"there is no month {month:02}; write one from 01 to 12"
+    days = monthrange(year, month)[1]
+    if not 1 <= day <= days:
+        return f"{year}-{month:02} has no day {day:02}; write one from 01 to {days}"
+    return None
+
+
+def _impossible_time(numbers: dict[str, int]) -> str | None:
+    if numbers["hour"] == 24:
+        return "write T00:00 of the next day for midnight; hours go from 00 to 23"
+    for unit, last in (("hour", 23), ("minute", 59), ("second", 59)):
+        if numbers[unit] > last:
+            return f"there is no {unit} {numbers[unit]:02}; write one from 00 to {last}"
+    hours, minutes = numbers["offset_hours"], numbers["offset_minutes"]
+    if minutes > 59 or hours * 60 + minutes > _GREATEST_OFFSET * 60:
+        return "no clock has this offset; write one from -14:00 to +14:00, or leave it out"
+    return None
+
+
+def _refuse(text: str, why: str) -> NoReturn:
+    raise ScheduleError("expression", "invalid_once", f"{quoted(text)}: {why}")

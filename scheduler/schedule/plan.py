@@ -12,7 +12,7 @@ from itertools import islice
 from scheduler.dispatch.ids import scheduled_id
 from scheduler.dispatch.run_index import Announcement, Trigger
 from scheduler.jobs.due import Due
-from scheduler.jobs.model import CatchUp, Job
+from scheduler.jobs.model import CatchUp, Job, Schedule
 from scheduler.schedule.triggers import first_instant, instants, jittered, next_instant
 from scheduler.schedule.zones import tzdata_version
 
@@ -50,15 +50,30 @@ def plan_job(job: Job, revision: str, now: datetime) -> Due | None:
     nominal = first_instant(job.schedule, job.timezone, now)
     if nominal is None:
         return None
-    return Due(
-        job_id=job.id,
-        timezone=job.timezone,
-        schedule=job.schedule,
-        revision=revision,
-        nominal=nominal,
-        at=nominal,
-        tzdata=tzdata_version(),
-    )
+    return _due(job, job.schedule, revision, nominal, now)
+
+
+def due_again(job: Job, revision: str, nominal: datetime) -> Due | None:
+    """The due row that has a job's run of this instant still ahead; None without a schedule."""
+    if job.schedule is None:
+        return None
+    return _due(job, job.schedule, revision, nominal, nominal - _MOMENT)
+
+
+def derived_again(due: Due, now: datetime) -> Due | None:
+    """A due row by the zone data of this process; None when no run is left by it.
+
+    It stays as it is unless its data is older: while a new version is being deployed, instances
+    with old data must not undo what those with new data did. One whose run could not be computed
+    stays too: the tick tries it again.
+    """
+    version = tzdata_version()
+    if due.tzdata >= version or due.error is not None:
+        return due
+    nominal = next_instant(due.schedule, due.timezone, due.since or now)
+    if nominal is None:
+        return None
+    return replace(due, nominal=nominal, at=nominal, tzdata=version)
 
 
 def plan_runs(due: Due, now: datetime, horizon: datetime) -> Plan:
@@ -67,7 +82,10 @@ def plan_runs(due: Due, now: datetime, horizon: datetime) -> Plan:
     Raises:
         ScheduleError: the schedule cannot be computed.
     """
-    schedule = due.schedule
+    fresh = derived_again(due, now)
+    if fresh is None or fresh.nominal > horizon:
+        return Plan((), fresh)
+    due, schedule = fresh, fresh.schedule
     late = timedelta(seconds=LATE_SECONDS + schedule.jitter_seconds)
     window = max(timedelta(seconds=schedule.catch_up_window_seconds), late)
     beyond = list(islice(_runs(due, due.nominal, now - window), MAX_RUNS_A_LOOK + 1))
@@ -82,7 +100,20 @@ def plan_runs(due: Due, now: datetime, horizon: datetime) -> Plan:
         gap = _Gap(len(given_up), given_up[0], given_up[-1], more)
         announcements.append(_skip_record(due, gap))
     last = recent[-1] if recent else max(given_up[-1], now - window)
-    return Plan(announcements, _moved(due, next_instant(schedule, due.timezone, last)))
+    return Plan(announcements, _moved(due, last))
+
+
+def _due(job: Job, schedule: Schedule, revision: str, nominal: datetime, since: datetime) -> Due:
+    return Due(
+        job_id=job.id,
+        timezone=job.timezone,
+        schedule=schedule,
+        revision=revision,
+        nominal=nominal,
+        at=nominal,
+        tzdata=tzdata_version(),
+        since=since,
+    )
 
 
 def plan_error(due: Due, message: str, now: datetime) -> Due:
@@ -140,7 +171,16 @@ def _skip_record(due: Due, gap: _Gap) -> Announcement:
     return replace(record, due=gap.last, skip_reason=reason, skip_count=gap.count)
 
 
-def _moved(due: Due, following: datetime | None) -> Due | None:
+def _moved(due: Due, last: datetime) -> Due | None:
+    """The row that takes the place of one whose runs are announced up to the last."""
+    following = next_instant(due.schedule, due.timezone, last)
     if following is None:
         return None
-    return replace(due, nominal=following, at=following, tzdata=tzdata_version(), error=None)
+    return replace(
+        due,
+        nominal=following,
+        at=following,
+        tzdata=tzdata_version(),
+        since=last,
+        error=None,
+    )

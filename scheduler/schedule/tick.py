@@ -12,11 +12,12 @@ from datetime import datetime, timedelta
 from itertools import batched
 
 from scheduler.clock import Clock
+from scheduler.dispatch.control import Control
 from scheduler.dispatch.dispatcher import MAX_HIDDEN_SECONDS, Dispatcher, Outgoing
 from scheduler.dispatch.ids import SHARDS, shard_of
 from scheduler.dispatch.messages import Message, MessageKind
-from scheduler.dispatch.run_index import Announcement, RunIndex
-from scheduler.errors import ConflictingWrite
+from scheduler.dispatch.run_index import Announcement, RunIndex, Trigger
+from scheduler.errors import ConflictingWrite, StorageUnavailable
 from scheduler.jobs.due import DUE_PREFIX, Due, due_of, next_key
 from scheduler.schedule.plan import ERROR_DELAY, Plan, plan_error, plan_runs
 from scheduler.settings import Settings
@@ -25,11 +26,11 @@ from scheduler.storage.tables import MAX_CHANGES, Change, Delete, Replace, Row, 
 from scheduler.telemetry import get_logger
 
 log = get_logger(__name__)
-MAX_ROWS_A_PASS = 2_000
-MAX_PASSES = 10
-_ROWS_A_SHARD = MAX_ROWS_A_PASS // len(SHARDS)
+ROWS_A_ROUND = 125
+"""How many due rows of one shard are read, announced and moved on at a time."""
+ROUNDS_HANDED_ON = 8
 _ERROR_CHARACTERS = 500
-_ROWS_A_MOVE = MAX_CHANGES // 3
+ROWS_A_MOVE = MAX_CHANGES // 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,28 @@ class DueRow:
     etag: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The due rows of a shard that can be read, and whether there may be more."""
+
+    readable: Sequence[DueRow]
+    more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Round:
+    """How many runs a round announced, the shards that may have more, and what failed for some."""
+
+    count: int
+    full: Sequence[str]
+    error: StorageUnavailable | None = None
+
+    def count_or_raise(self) -> int:
+        if self.error is not None:
+            raise self.error
+        return self.count
+
+
 class Tick:
     """Reads what is due, and nothing else: its cost follows the runs, not the jobs."""
 
@@ -48,9 +71,11 @@ class Tick:
         jobs: Table,
         runs: RunIndex,
         dispatcher: Dispatcher,
+        control: Control,
         settings: Settings,
         clock: Clock,
     ) -> None:
+        self._control = control
         self._jobs = jobs
         self._runs = runs
         self._dispatcher = dispatcher
@@ -58,21 +83,51 @@ class Tick:
         self._clock = clock
 
     async def run(self) -> int:
-        """Announces all that is due; returns how many runs that were.
+        """Announces what is due; returns how many runs that were.
 
-        What fails for one zone or one row does not hold up the others.
+        Of a very full minute it takes the first 125 rows of each shard, and hands the rest on to
+        whoever is free, by a message for each shard. What fails for one zone or one row does not
+        hold up the others. Unless the control word is running, nothing is announced.
 
         Raises:
             StorageUnavailable: storage could not be reached for some; the next tick goes on.
         """
+        if not await self._may_run():
+            return 0
+        done = await self._round(SHARDS)
+        await asyncio.gather(*map(self._dispatcher.hand_on, done.full))
+        return done.count_or_raise()
+
+    async def go_on(self, shard: str) -> int:
+        """Announces what is due in a shard that a tick handed on; hands on what is still left.
+
+        Raises:
+            StorageUnavailable: storage could not be reached for some; the next tick goes on.
+        """
+        if not await self._may_run():
+            return 0
+        total = 0
+        for _ in range(ROUNDS_HANDED_ON):
+            done = await self._round([shard])
+            total += done.count_or_raise()
+            if not done.full:
+                return total
+        await self._dispatcher.hand_on(shard)
+        return total
+
+    async def _may_run(self) -> bool:
+        word = await self._control.read()
+        return word.state.admits(Trigger.SCHEDULE)
+
+    async def _round(self, shards: Sequence[str]) -> _Round:
         until = self._clock.now() + self._horizon
-        count = 0
-        for _ in range(MAX_PASSES):
-            found = await asyncio.gather(*(self._due_rows(shard, until) for shard in SHARDS))
-            count += await self.announce([row for shard in found for row in shard])
-            if all(len(shard) < _ROWS_A_SHARD for shard in found):
-                break
-        return count
+        found = await asyncio.gather(*(self._due_rows(shard, until) for shard in shards))
+        full = [shard for shard, rows in zip(shards, found, strict=True) if rows.more]
+        try:
+            count = await self.announce([row for rows in found for row in rows.readable])
+        except StorageUnavailable as error:
+            return _Round(0, full, error)
+        return _Round(count, full)
 
     async def announce(self, rows: Sequence[DueRow]) -> int:
         """Announces and sends the runs of these due rows, then moves the rows on.
@@ -109,16 +164,18 @@ class Tick:
             reason = f"{type(error).__name__}: {error}"
             return Plan((), plan_error(due, reason[:_ERROR_CHARACTERS], now))
 
-    async def _due_rows(self, shard: str, until: datetime) -> list[DueRow]:
+    async def _due_rows(self, shard: str, until: datetime) -> _Found:
         end = f"{DUE_PREFIX}{sortable(until)}"
         found: list[DueRow] = []
-        async for row in self._jobs.query(shard, DUE_PREFIX, end, limit=_ROWS_A_SHARD):
+        count = 0
+        async for row in self._jobs.query(shard, DUE_PREFIX, end, limit=ROWS_A_ROUND):
+            count += 1
             try:
                 found.append(DueRow(due_of(row), row.etag))
             except (KeyError, TypeError, ValueError):
                 log.exception("a due row cannot be read", extra={"action": "due_row_unreadable"})
                 await self._postpone(shard, row)
-        return found
+        return _Found(found, more=count == ROWS_A_ROUND)
 
     async def _postpone(self, shard: str, row: Row) -> None:
         """Moves a row that cannot be read out of the way, for an hour."""
@@ -148,12 +205,14 @@ class Tick:
                     await self._dispatcher.send_later(timezone, start.message, _at(start))
 
     async def _move_all(self, shard: str, moves: Sequence[tuple[DueRow, Plan]]) -> None:
-        for batch in batched(moves, _ROWS_A_MOVE, strict=False):
+        for batch in batched(moves, ROWS_A_MOVE, strict=False):
             try:
-                await self._jobs.commit(shard, [c for move in batch for c in _move(*move)])
+                await self._jobs.commit(
+                    shard, [c for row, plan in batch for c in move_changes(row, plan.following)]
+                )
             except ConflictingWrite:
                 for row, plan in batch:
-                    await self._commit(shard, _move(row, plan), row.due.job_id)
+                    await self._commit(shard, move_changes(row, plan.following), row.due.job_id)
 
     async def _commit(self, shard: str, changes: Sequence[Change], job_id: str) -> None:
         try:
@@ -195,8 +254,9 @@ def _start(run: Announcement, etag: str) -> Message:
     )
 
 
-def _move(row: DueRow, plan: Plan) -> list[Change]:
-    old, new = row.due, plan.following
+def move_changes(row: DueRow, new: Due | None) -> list[Change]:
+    """The changes that put a due row in the place of another, or take it away."""
+    old = row.due
     if new is None:
         return [Delete(old.key, row.etag), Delete(old.next_key, None)]
     pointer = Upsert(new.next_key, new.pointer())

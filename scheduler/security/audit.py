@@ -9,27 +9,21 @@ that never happened, and refuse all work whenever the audit alone is out of reac
 import json
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from scheduler.clock import Clock
-from scheduler.errors import SchedulerError
-from scheduler.security.principals import Principal
+from scheduler.errors import NotAuthenticated, SchedulerError
+from scheduler.security.principals import Caller, Principal
 from scheduler.storage.keys import inverted
 from scheduler.storage.tables import Insert, Table, Value
 from scheduler.telemetry import get_logger
 
+__all__ = ["AuditLog", "Caller"]
+
+UNKNOWN_CALLERS_EVERY = timedelta(minutes=1)
 _LONGEST = 1_000
 
 log = get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Where a call comes from: the principal (None before it is known), address, trace id."""
-
-    principal: Principal | None
-    address: str = ""
-    trace_id: str = ""
 
 
 class AuditLog:
@@ -38,14 +32,22 @@ class AuditLog:
     def __init__(self, table: Table, clock: Clock) -> None:
         self._table = table
         self._clock = clock
+        self._unknown: dict[tuple[str, str], tuple[datetime, int]] = {}
 
     async def record(
-        self, caller: Caller, action: str, target: str, *, refused: str | None = None
+        self,
+        caller: Caller,
+        action: str,
+        target: str,
+        *,
+        refused: str | None = None,
+        left_out: int = 0,
     ) -> None:
         """Appends one entry; whatever prevents that is logged, and never raised.
 
         `action` is a stable `verb_noun`, `target` names the object as `kind:id`; `refused` is the
-        code of the error when the call was refused, None when it was done.
+        code of the error when the call was refused, None when it was done; `left_out` counts
+        entries of the same kind that this one stands for besides.
         """
         now = self._clock.now()
         entry: Mapping[str, Value] = {
@@ -59,6 +61,8 @@ class AuditLog:
             "address": caller.address[:_LONGEST],
             "trace_id": caller.trace_id,
         }
+        if left_out:
+            entry = {**entry, "left_out": left_out}
         key = f"{inverted(now)}:{secrets.token_hex(6)}"
         try:
             await self._table.commit(f"{now:%Y%m%d}", [Insert(key, entry)])
@@ -70,6 +74,22 @@ class AuditLog:
                 exc_info=not isinstance(error, SchedulerError),
                 extra={"action": "write_audit", "trace_id": caller.trace_id},
             )
+
+    async def record_unknown(
+        self, caller: Caller, action: str, target: str, error: NotAuthenticated
+    ) -> None:
+        """Appends the refusal of a caller without a valid key, or counts it.
+
+        Anyone can send any number of such calls, and rows cost: each process writes one a minute
+        for an action and reason; the next one of its kind tells how many were left out.
+        """
+        now, kind = self._clock.now(), (action, error.message)
+        written, left_out = self._unknown.get(kind, (None, 0))
+        if written is not None and now - written < UNKNOWN_CALLERS_EVERY:
+            self._unknown[kind] = (written, left_out + 1)
+            return
+        self._unknown[kind] = (now, 0)
+        await self.record(caller, action, target, refused=error.code, left_out=left_out)
 
 
 def _actor(principal: Principal | None) -> dict[str, Value]:

@@ -63,3 +63,12 @@ class Principal:
                 f"your key does not allow the step type {', '.join(refused)}; "
                 "ask an administrator for a key whose step_types include it"
             )
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Where a call comes from: the principal (None before it is known), address, trace id."""
+
+    principal: Principal | None
+    address: str = ""
+    trace_id: str = ""

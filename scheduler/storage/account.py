@@ -1,5 +1,7 @@
 """The storage account: every table, queue and container of this scheduler, named by its prefix."""
 
+import base64
+import re
 from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 # The SDK's own defaults wait 15 s before the first retry.
 _RETRIES = {"initial_backoff": 1, "increment_base": 1, "random_jitter_range": 1}
 _BLOCK_BYTES = 1024 * 1024
+_ACCOUNT_KEY = re.compile(r"(?:^|;)\s*AccountKey=([^;]*)", re.IGNORECASE)
 
 type TransportFactory = Callable[[], AsyncHttpTransport[Any, Any]]
 
@@ -84,7 +87,14 @@ class Storage:
             options["transport"] = self._transport()
         if self._settings.storage_connection_string:
             text = self._settings.storage_connection_string
-            return client.from_connection_string(text, **options)
+            try:
+                _check_key(text)
+                return client.from_connection_string(text, **options)
+            except ValueError:
+                raise Misconfigured(
+                    "the app setting AzureWebJobsStorage is no connection string of a storage"
+                    " account: copy it whole from the account's access keys"
+                ) from None
         if not uri:
             raise Misconfigured(
                 "the app setting AzureWebJobsStorage is missing: give a connection string, or"
@@ -119,3 +129,10 @@ class Storage:
             await self._blobs.close()
         if self._credential is not None:
             await self._credential.close()
+
+
+def _check_key(connection_string: str) -> None:
+    """Raises ValueError for an account key that is no base64: the SDK would, at each request."""
+    match = _ACCOUNT_KEY.search(connection_string)
+    if match is not None:
+        base64.b64decode(match[1], validate=True)

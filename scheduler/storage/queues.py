@@ -1,6 +1,5 @@
 """Queues: base64 text messages that never expire, made at their first use."""
 
-import math
 from dataclasses import dataclass
 
 from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
@@ -40,13 +39,13 @@ class Queues:
         return self._clients[queue]
 
     async def send(self, queue: str, text: str, *, delay_seconds: float = 0) -> None:
-        """Puts a message that becomes visible after the delay, rounded up to a whole second.
+        """Puts a message that becomes visible after the delay, rounded down to whole seconds.
 
         Raises:
             StorageUnavailable: storage cannot be reached; the message may have been sent.
         """
         client = self._client(queue)
-        hidden = max(0, math.ceil(delay_seconds))
+        hidden = max(0, int(delay_seconds))
         with storage_failures(f"send to {queue}"):
             try:
                 await client.send_message(text, visibility_timeout=hidden, time_to_live=NEVER)

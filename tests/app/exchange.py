@@ -11,6 +11,9 @@ JOBS = "/api/v2/jobs"
 EXECUTE = "/api/v2/jobs/execute"
 SCHEDULE = "/api/v2/jobs/schedule"
 KEYS = "/api/v2/keys"
+VALIDATE = "/api/v2/jobs/validate"
+PREVIEW = "/api/v2/schedules/preview"
+TIMEZONES = "/api/v2/timezones"
 
 _MEMBERS = {
     *("type", "title", "status", "detail", "code", "trace_id", "errors"),

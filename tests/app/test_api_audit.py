@@ -1,5 +1,10 @@
 """The audit: a row for every mutation, manual start and refusal; none for what only reads."""
 
+import logging
+
+import pytest
+
+from scheduler.security.audit import AuditLog
 from tests.app.exchange import EXECUTE, JOBS, KEYS, SCHEDULE, check_problem, new_id, note_job
 from tests.app.live_app import LiveApp
 
@@ -53,14 +58,31 @@ def test_a_refusal_tells_who_wanted_what_from_where(live: LiveApp) -> None:
     }
 
 
-def test_a_caller_without_a_key_leaves_a_row_and_no_key_text(live: LiveApp) -> None:
+def test_a_caller_without_a_key_leaves_a_row_and_no_key_text(
+    live: LiveApp, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Other tests may have been refused within this minute: begin with a process that saw nothing.
+    monkeypatch.setattr(live.app, "audit", AuditLog(live.app.storage.audit, live.app.clock))
     path = f"{JOBS}/{new_id()}"
     wrong = "jsk_abcdefgh_" + "w" * 43
-    live.call("GET", path, key=wrong)
-    live.call("GET", f"{path}?code={wrong}", key=None)
+    with caplog.at_level(logging.INFO):
+        for _ in range(3):
+            live.call("GET", path, key=wrong)
+            live.call("GET", f"{path}?code={wrong}", key=None)
     rows = live.audited(target=f"GET {path}")
     assert [(row["actor"], row["code"]) for row in rows] == [("", "not_authenticated")] * 2
     assert wrong not in str(rows)
+    lines = [vars(one) for one in caplog.records if vars(one).get("path") == path]
+    assert [(line["status"], line["error_code"]) for line in lines] == [
+        (401, "not_authenticated")
+    ] * 6
+
+
+def test_a_key_in_the_path_is_not_kept(live: LiveApp) -> None:
+    key = live.make_key("viewer")
+    live.call("DELETE", f"{KEYS}/{key}", key=key)
+    (row,) = live.audited(target=f"DELETE {KEYS}/jsk_{key.split('_')[1]}_***")
+    assert (row["code"], row["audit_action"]) == ("forbidden", "revoke_key")
 
 
 def test_reading_and_bad_input_leave_no_row(live: LiveApp) -> None:

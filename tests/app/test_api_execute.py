@@ -134,4 +134,4 @@ def test_an_inline_job_may_not_take_the_id_of_a_stored_one(live: LiveApp) -> Non
 
 def test_an_idempotency_key_is_not_passed_over_in_silence(live: LiveApp) -> None:
     reply = live.call("POST", EXECUTE, note_job(), **{"Idempotency-Key": "once"})
-    assert "Idempotency-Key is not kept" in check_success(reply, 202)["warnings"][0]
+    assert "Idempotency-Key is not kept" in check_success(reply, 202)["warnings"][0]["message"]

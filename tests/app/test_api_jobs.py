@@ -162,7 +162,7 @@ def test_an_enabled_job_whose_time_has_passed_is_refused_and_a_paused_one_kept(
 def test_a_kept_but_unused_field_is_warned_of(live: LiveApp) -> None:
     job = note_job(on_failure={"webhook": "https://example.org/hook"})
     created = check_success(live.call("POST", JOBS, job), 201)
-    assert "on_failure" in created["warnings"][0]
+    assert "on_failure" in created["warnings"][0]["message"]
 
 
 def test_what_was_read_can_be_put_back_as_it_is(live: LiveApp) -> None:

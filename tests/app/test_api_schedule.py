@@ -138,6 +138,37 @@ def test_a_wrong_body_is_refused_and_nothing_is_written(
     assert len(reply.body) < 2_000
 
 
+def test_all_faults_of_the_call_its_time_and_its_job_are_told_at_once(live: LiveApp) -> None:
+    job = note_job(priority=10, steps=[{"type": "note", "text": 5}], colour="red")
+    body = {"job": job, "scheduled_time": "2020-01-01T00:00:00", "zone": "UTC"}
+    with live.writes() as writes:
+        errors = check_problem(live.call("POST", SCHEDULE, body), 400, "invalid_request")["errors"]
+    assert {(error["pointer"], error["code"]) for error in errors} == {
+        ("/zone", "unknown_field"),
+        ("/scheduled_time", "in_the_past"),
+        ("/job/priority", "out_of_range"),
+        ("/job/colour", "unknown_field"),
+        ("/job/steps/0/text", "wrong_type"),
+    }
+    assert writes == []
+
+
+def test_a_wrong_zone_does_not_hide_the_faults_of_time_and_job(live: LiveApp) -> None:
+    body = {"job": note_job(priority=10), "scheduled_time": "soon", "timezone": "Mars/Base"}
+    errors = check_problem(live.call("POST", SCHEDULE, body), 400, "invalid_request")["errors"]
+    assert {(error["pointer"], error["code"]) for error in errors} == {
+        ("/timezone", "unknown_timezone"),
+        ("/scheduled_time", "invalid_once"),
+        ("/job/priority", "out_of_range"),
+    }
+
+
+def test_a_job_that_was_read_can_be_scheduled_as_it_is(live: LiveApp) -> None:
+    job = live.call("POST", JOBS, note_job(id=new_id())).json()["job"]
+    body = {"job": {**job, "id": new_id()}, "scheduled_time": JANUARY}
+    check_success(live.call("POST", SCHEDULE, body), 201)
+
+
 def test_an_unknown_zone_of_the_call_is_refused(live: LiveApp) -> None:
     body = {"job": note_job(), "scheduled_time": JANUARY, "timezone": "Mars/Base"}
     reply = live.call("POST", SCHEDULE, body)

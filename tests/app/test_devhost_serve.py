@@ -3,9 +3,11 @@
 import json
 import os
 import select
+import shutil
 import signal
 import socket
 import stat
+import subprocess
 import sys
 from pathlib import Path
 from urllib.request import urlopen
@@ -13,7 +15,7 @@ from urllib.request import urlopen
 import pytest
 from azure.storage.queue import QueueServiceClient
 
-from tools.process import ChildProcess, ProcessFailed
+from tools.process import ROOT, ChildProcess, ProcessFailed
 
 TINY_APP = Path(__file__).parent / "tiny_app"
 SETTINGS = {"SCHEDULER_NAME": "tiny", "TIMER": "0 0 0 1 1 *"}
@@ -87,6 +89,63 @@ def test_the_same_data_are_not_served_twice(tmp_path: Path) -> None:
             pytest.raises(ProcessFailed, match="being served already"),
         ):
             second.wait_for("is served on")
+
+
+def test_data_that_are_served_are_not_cleaned_away(tmp_path: Path) -> None:
+    def cleanable() -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "tools.lock", str(tmp_path)]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert cleanable().returncode == 0
+    with _start(tmp_path, SETTINGS) as child:
+        _served(child)
+        refused = cleanable()
+        assert refused.returncode == 1
+        (line,) = refused.stderr.splitlines()
+        assert "stop `make serve` first" in line
+        assert child.stop() == 0
+    assert cleanable().returncode == 0
+
+
+def test_make_clean_looks_before_it_removes_anything() -> None:
+    make = shutil.which("make")
+    assert make
+    command = [make, "--dry-run", "-C", str(ROOT), "clean"]
+    steps = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert 0 < steps.index("-m tools.lock") < steps.index("rm -rf")
+
+
+@pytest.mark.parametrize("port", ["abc", "-1", "65536", "7071.5", "²"])
+def test_a_port_that_is_none_is_one_line(port: str, tmp_path: Path) -> None:
+    _check_one_line(tmp_path, {"PORT": port}, repr(port))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"SCHEDULER_LEASE_SECONDS": "hunter2"}, {"SCHEDULER_ENCRYPTION_KEYS": "hunter2"}],
+)
+def test_a_wrong_setting_is_one_line(wrong: dict[str, str], tmp_path: Path) -> None:
+    (name,) = wrong
+    assert "hunter2" not in _check_one_line(tmp_path, {**wrong, "PORT": "0"}, name)
+
+
+def _check_one_line(root: Path, settings: dict[str, str], told: str) -> str:
+    """Asserts that serve ends with 1 and one line that tells this; returns the line."""
+    command = [sys.executable, "-m", "tools.serve", f"--root={root}", f"--app-dir={TINY_APP}"]
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env={**os.environ, **SETTINGS, **settings},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=50,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("serve: ")
+    assert told in line
+    return line
 
 
 def test_an_app_that_cannot_be_loaded_ends_serve_with_the_reason(tmp_path: Path) -> None:

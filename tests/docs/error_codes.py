@@ -31,11 +31,13 @@ _CODE = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 
 @dataclass(frozen=True, slots=True)
 class Codes:
-    """`replies`: code → HTTP status; `faults`: of single fields; `steps`: of failed attempts."""
+    """`replies`: code → HTTP status; `faults`: of single fields; `steps`: of failed attempts;
+    `warnings`: about jobs and schedules that are accepted."""
 
     replies: dict[str, int] = field(default_factory=dict)
     faults: set[str] = field(default_factory=set)
     steps: set[str] = field(default_factory=set)
+    warnings: set[str] = field(default_factory=set)
 
 
 def codes_in_source() -> Codes:
@@ -71,6 +73,8 @@ def _note_call(call: ast.Call, codes: Codes) -> None:
     place = FAULT_CALLS.get(name)
     if place is not None and len(call.args) > place:
         codes.faults.update(_texts(call.args[place]))
+    if name == "Notice":
+        codes.warnings.update(_texts(call.args[1]))
     if name == "StepFailed":
         codes.steps.update(_texts(call.args[0]))
     status = STATUS_BY_CLASS.get(name)

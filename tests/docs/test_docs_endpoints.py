@@ -10,6 +10,7 @@ import pytest
 import function_app
 from functions.http import ENDPOINTS, Endpoint
 from scheduler.api.keys import KeyBody
+from scheduler.api.previews import PreviewBody
 from tests.docs.field_tables import documented_defaults, real_defaults
 from tests.docs.markdown import DOCS, README, blocks, read, section, table, words
 
@@ -99,3 +100,10 @@ def test_api_page_says_something_of_every_endpoint_outside_of_its_list(endpoint:
 def test_the_fields_of_a_key_are_documented() -> None:
     documented = documented_defaults(section(PAGE, "Keys: `/api/v2/keys`"))
     assert documented == real_defaults(KeyBody)
+
+
+def test_the_fields_of_a_preview_are_documented() -> None:
+    documented = documented_defaults(
+        section(PAGE, "Look at a schedule: `POST /api/v2/schedules/preview`")
+    )
+    assert documented == real_defaults(PreviewBody)

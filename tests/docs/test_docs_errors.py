@@ -27,8 +27,12 @@ def test_every_code_of_a_step_is_documented() -> None:
     assert set(_documented("Steps")) == CODES.steps
 
 
+def test_every_code_of_a_warning_is_documented() -> None:
+    assert set(_documented("Warnings")) == CODES.warnings
+
+
 def test_no_code_is_documented_twice_in_one_place() -> None:
-    for title in ("Replies", "Fields", "Steps"):
+    for title in ("Replies", "Fields", "Steps", "Warnings"):
         codes = _documented(title)
         assert len(codes) == len(set(codes)), title
 

@@ -10,7 +10,8 @@ import pycep
 import pytest
 
 from scheduler.dispatch.queue_names import function_name
-from scheduler.settings import CONNECTION_PREFIX, DEFAULT_TIMEZONES, Settings
+from scheduler.declared_zones import DEFAULT_TIMEZONES
+from scheduler.settings import CONNECTION_PREFIX, Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 BICEP = ROOT / "infra" / "bicep"

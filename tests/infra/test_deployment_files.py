@@ -90,9 +90,9 @@ def test_the_extension_bundle_is_a_whole_major_version() -> None:
     }
 
 
-def test_requests_and_exceptions_are_never_sampled_away() -> None:
+def test_requests_exceptions_and_log_lines_are_never_sampled_away() -> None:
     sampling = read_json("host.json")["logging"]["applicationInsights"]["samplingSettings"]
-    assert set(sampling["excludedTypes"].split(";")) == {"Request", "Exception"}
+    assert set(sampling["excludedTypes"].split(";")) == {"Request", "Exception", "Trace"}
 
 
 def test_a_deployment_takes_nothing_but_the_app(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from scheduler.dispatch.queue_names import relay_queue_name
 from scheduler.errors import ConflictingWrite, StorageUnavailable
 from scheduler.storage.queues import Queues, Received
 from tests.storage.scripted import WORKER, Script
-from tests.storage.wire import Wire
+from tests.storage.wire import Killed, Wire
 
 HIDDEN_SECONDS = 600
 """How long a message is hidden whose worker died."""
@@ -64,6 +64,8 @@ class Host:
         except (StorageUnavailable, ConflictingWrite) as error:
             self.faults.append(error.message)
             await self._queues.hide(queue, message, seconds=RETRY_SECONDS)
+        except Killed:
+            return  # Its message comes back when it has been hidden for long enough.
         except Exception as error:
             self.crashes.append(error)
             await self._queues.hide(queue, message, seconds=RETRY_SECONDS)

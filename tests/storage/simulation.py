@@ -14,6 +14,7 @@ from azure.core.pipeline.transport import AsyncHttpTransport
 from cryptography.fernet import Fernet
 
 from scheduler.app import App
+from scheduler.clock import Clock
 from scheduler.dispatch.ids import shard_of
 from scheduler.dispatch.queue_names import poison_queue_name, relay_queue_name
 from scheduler.errors import StorageUnavailable
@@ -21,17 +22,13 @@ from scheduler.security.audit import Caller
 from scheduler.security.principals import Principal, Role
 from scheduler.settings import Settings
 from scheduler.storage.account import Storage
-from scheduler.storage.keys import after
+from scheduler.storage.keys import after, sortable
 from scheduler.storage.tables import Table, Upsert
 from tests.storage.host import Host
 from tests.storage.scripted import Script, scripted_registry
-from tests.storage.wire import (
-    ManualClock,
-    SimulatedTransport,
-    Wire,
-    busy_server,
-    with_token,
-)
+from tests.storage.service import failing_server, with_token
+from tests.storage.transport import SimulatedTransport
+from tests.storage.wire import Instance, Killed, ManualClock, Wire
 
 START = datetime(2026, 11, 23, 2, 0, 10, tzinfo=UTC)
 DECLARED = ("UTC", "Asia/Tokyo")
@@ -46,9 +43,15 @@ MINUTE = timedelta(minutes=1)
 class Simulation:
     """One scheduler with a name of its own; made by `simulated`."""
 
-    def __init__(self, connection_string: str, name: str, busy_url: str, **settings: Any) -> None:  # noqa: ANN401
+    def __init__(
+        self,
+        connection_string: str,
+        name: str,
+        failing_url: str,
+        **settings: Any,  # noqa: ANN401
+    ) -> None:
         self.clock = ManualClock(START)
-        self.wire = Wire(self.clock, busy_url)
+        self.wire = Wire(self.clock, failing_url)
         self.script = Script(self.clock)
         self.settings = Settings.model_validate(
             {
@@ -62,30 +65,43 @@ class Simulation:
         )
         self.storage = Storage(self.settings, transport=self._own_transport)
         self.host = Host(self.storage.queues, self.wire, self.script)
+        self._instances: dict[App, Instance] = {}
         self.app = self.new_app()
         self.job_ids: set[str] = set()
         self.failures: list[str] = []
         """What parts of the app logged as failures that they went on after: each is a bug."""
-        self._apps = [self.app]
+        self._horizon = timedelta(seconds=self.settings.tick_horizon_seconds)
         self._timers = START
 
     def _own_transport(self) -> AsyncHttpTransport[Any, Any]:
-        return SimulatedTransport(self.wire, of_app=False)
+        return SimulatedTransport(self.wire)
 
-    def new_app(self) -> App:
-        """Another instance of the app, its caches cold."""
-        return App(
+    def new_app(self, clock: Clock | None = None) -> App:
+        """Another instance of the app, its caches cold; closed when the simulation ends."""
+        instance = Instance()
+        app = App(
             self.settings,
-            clock=self.clock,
-            transport=lambda: SimulatedTransport(self.wire, of_app=True),
+            clock=clock or self.clock,
+            transport=lambda: SimulatedTransport(self.wire, instance),
             registry=scripted_registry(self.script),
         )
+        self._instances[app] = instance
+        return app
 
     async def restart(self) -> App:
         """Puts a new instance in the place of the app; returns the old one."""
         old, self.app = self.app, self.new_app()
-        self._apps.append(self.app)
         return old
+
+    async def kill(self) -> App:
+        """Ends the app where it stands, and puts a new instance in its place; returns the old."""
+        self._instances[self.app].kill()
+        return await self._replace_dead()
+
+    async def _replace_dead(self) -> App:
+        await self.wire.quiet()
+        await self.host.kill_workers()
+        return await self.restart()
 
     async def create(self, job_id: str, *steps: dict[str, Any], **fields: Any) -> str:  # noqa: ANN401
         """Stores a job through the API; returns its id. A step is a dict of its fields."""
@@ -127,8 +143,14 @@ class Simulation:
         raise AssertionError(f"it does not come to rest: {self.wire.log[-40:]}")
 
     async def deliver(self) -> bool:
-        """Handles every message that is visible to the host now; False when nothing happened."""
-        return await self.host.deliver(self.app)
+        """Handles every message that is visible to the host now; False when nothing happened.
+
+        An instance that is killed by one of them is replaced.
+        """
+        delivered = await self.host.deliver(self.app)
+        if self._instances[self.app].dead:
+            await self._replace_dead()
+        return delivered
 
     async def _move_on(self, until: datetime | None) -> None:
         """Moves the clock to the next instant at which something happens, and lets it happen."""
@@ -146,13 +168,15 @@ class Simulation:
     async def _timer(self, *, tick: bool) -> None:
         try:
             if not tick:
-                await self.app.upkeep.run()
-            elif await self._planned("due:", "wake:"):
+                await self.app.run_upkeep()
+            elif await self._near("due:", "wake:"):
                 await self.app.run_tick()
             else:  # The many queries of a tick would find nothing.
                 await self.app.relay.sweep()
         except StorageUnavailable as error:
             self.host.faults.append(error.message)
+        except Killed:
+            await self._replace_dead()
 
     async def drop_job(self, job_id: str) -> None:
         """Deletes a job, so that nothing more comes due."""
@@ -196,6 +220,12 @@ class Simulation:
             for key in await self._keys(self.storage.jobs, shard, prefix, after(prefix))
         ]
 
+    async def _near(self, *prefixes: str) -> bool:
+        """Whether one of the planned rows is near enough for a tick to take it up."""
+        until = sortable(self.clock.now() + self._horizon)
+        keys = await self._planned(*prefixes)
+        return any(key.partition(":")[2] < until for key in keys)
+
     async def _keys(self, table: Table, partition: str, start: str, end: str) -> list[str]:
         return [row.key async for row in table.query(partition, start, end)]
 
@@ -231,7 +261,7 @@ class Simulation:
     async def close(self) -> None:
         """Ends what is still held, and closes all connections."""
         await self.host.close()
-        for app in self._apps:
+        for app in self._instances:
             await app.close()
         await self.storage.close()
 
@@ -256,8 +286,8 @@ type Simulated = Callable[..., Awaitable[Simulation]]
 @asynccontextmanager
 async def simulated(azurite: str, name: str, **settings: Any) -> AsyncIterator[Simulation]:  # noqa: ANN401
     """A simulation that is closed at the end."""
-    async with busy_server() as busy_url:
-        simulation = Simulation(azurite, name, busy_url, **settings)
+    async with failing_server() as failing_url:
+        simulation = Simulation(azurite, name, failing_url, **settings)
         watch = Watch(simulation.failures)
         log = logging.getLogger("scheduler")
         log.addHandler(watch)

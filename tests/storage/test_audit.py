@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from scheduler.errors import StorageUnavailable
+from scheduler.errors import NotAuthenticated, StorageUnavailable
 from scheduler.security.audit import AuditLog, Caller
 from scheduler.security.principals import Principal, Role
 from scheduler.settings import Settings
@@ -26,6 +26,9 @@ class HandSet:
 
     def now(self) -> datetime:
         return self.time
+
+    async def sleep(self, seconds: float) -> None:
+        self.time += timedelta(seconds=seconds)
 
 
 @pytest.fixture
@@ -69,6 +72,36 @@ async def test_a_refusal_is_kept_with_its_code_even_of_an_unknown_caller(table: 
     assert (row.values["result"], row.values["code"]) == ("refused", "not_authenticated")
     assert row.values["actor"] == ""
     assert len(str(row.values["target"])) == 1_000
+
+
+async def test_a_flood_of_unknown_callers_is_one_row_a_minute_for_each_action_and_reason(
+    table: Table,
+) -> None:
+    clock = HandSet()
+    clock.time -= timedelta(hours=1)
+    audit = AuditLog(table, clock)
+    missing, wrong = NotAuthenticated("no key"), NotAuthenticated("a wrong key")
+
+    async def flood(calls: int) -> None:
+        for number in range(calls):
+            caller = Caller(None, f"192.0.2.{number}")
+            await audit.record_unknown(caller, "read_job", f"GET /{number}", missing)
+            await audit.record_unknown(caller, "read_job", f"GET /{number}", wrong)
+            await audit.record_unknown(caller, "list_jobs", f"GET /{number}", missing)
+
+    await flood(50)
+    rows = await entries(table, "20261123")
+    assert [row.values["target"] for row in rows] == ["GET /0"] * 3
+    assert {row.values["code"] for row in rows} == {"not_authenticated"}
+    assert all("left_out" not in row.values for row in rows)
+    clock.time += timedelta(seconds=61)
+    await flood(2)
+    newest = (await entries(table, "20261123"))[:3]
+    assert [row.values["left_out"] for row in newest] == [49, 49, 49]
+    clock.time += timedelta(seconds=61)
+    await flood(1)
+    newest = (await entries(table, "20261123"))[:3]
+    assert [row.values["left_out"] for row in newest] == [1, 1, 1]
 
 
 async def test_entries_are_newest_first_by_day_and_none_hides_another(table: Table) -> None:

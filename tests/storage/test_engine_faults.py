@@ -9,7 +9,7 @@ from scheduler.dispatch.ids import scheduled_id
 from scheduler.errors import StorageUnavailable
 from tests.storage.scripted import Hold
 from tests.storage.simulation import Simulated, Simulation
-from tests.storage.wire import Fault, Mode
+from tests.storage.wire import DONE, FAILURES, Fault, Mode
 
 ONE_STEP = (({"id": "one"},), range(1, 12))
 """The steps, and the places of the requests that are broken: here, all."""
@@ -17,8 +17,6 @@ THREE_STEPS = (({"id": "one"}, {"id": "two"}, {"id": "three"}), range(8, 14))
 """Here, from the first record to the second follower: the others are as above."""
 SAMPLED = 6
 """Of the many requests of two runs, only each sixth is broken here; 1 breaks all, in a minute."""
-DONE = (Mode.DROPPED, Mode.LOST)
-"""The modes in which the request did its work."""
 
 
 def on_the_way(kind: str) -> bool:
@@ -71,7 +69,7 @@ def check(sim: Simulation, body: dict[str, Any], fault: Fault) -> None:
 @pytest.mark.parametrize(
     ("mode", "steps", "places"),
     [
-        *((mode, *ONE_STEP) for mode in Mode),
+        *((mode, *ONE_STEP) for mode in FAILURES),
         *((mode, *THREE_STEPS) for mode in (Mode.REFUSED, Mode.DROPPED)),
     ],
 )

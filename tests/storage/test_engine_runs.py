@@ -67,6 +67,7 @@ async def test_an_undisturbed_scheduled_run_costs_six_operations_a_step_and_seve
     sim.wire.counts.clear()
     await sim.app.tick.run()
     assert sim.wire.counts.pop("Jobs query") == 16
+    assert sim.wire.counts.pop("Control get") == 1
     await sim.be_down(seconds=120)
     while await sim.deliver():
         pass

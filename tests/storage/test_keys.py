@@ -39,6 +39,9 @@ class HandSet:
     def now(self) -> datetime:
         return self.time
 
+    async def sleep(self, seconds: float) -> None:
+        self.time += timedelta(seconds=seconds)
+
     def move(self, **amount: float) -> None:
         self.time += timedelta(**amount)
 
@@ -48,7 +51,7 @@ class Office:
 
     def __init__(self, storage: Storage, clock: HandSet) -> None:
         self.store = KeyStore(storage.keys, pepper=PEPPER, clock=clock)
-        self.authenticator = Authenticator(self.store, admin_key=ADMIN_KEY)
+        self.authenticator = Authenticator(self.store, admin_key=ADMIN_KEY, clock=clock)
         audit = AuditLog(storage.audit, clock)
         self.keys = Keys(self.store, audit=audit, clock=clock, registry=REGISTRY)
 
@@ -147,14 +150,25 @@ async def test_a_key_in_the_query_is_refused_with_a_hint(office: Office, name: s
         await office.authenticator.authenticate({"X-API-Key": ADMIN_KEY}, {name: ADMIN_KEY})
 
 
-async def test_the_first_admin_key_opens_and_its_use_is_logged(
-    office: Office, caplog: pytest.LogCaptureFixture
+async def test_the_first_admin_key_opens_and_its_use_is_a_warning_once_a_day(
+    office: Office, clock: HandSet, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.INFO):
-        principal = await office.authenticator.authenticate({"X-API-Key": ADMIN_KEY}, {})
-    assert principal is FIRST_ADMIN
-    assert [vars(record)["action"] for record in caplog.records] == ["use_first_admin_key"]
-    assert ADMIN_KEY not in caplog.text
+    async def use() -> int:
+        caplog.clear()
+        with caplog.at_level(logging.INFO):
+            principal = await office.authenticator.authenticate({"X-API-Key": ADMIN_KEY}, {})
+        assert principal is FIRST_ADMIN
+        assert ADMIN_KEY not in caplog.text
+        actions = [vars(record)["action"] for record in caplog.records]
+        assert set(actions) <= {"use_first_admin_key"}
+        assert {record.levelno for record in caplog.records} <= {logging.WARNING}
+        return len(actions)
+
+    assert [await use(), await use()] == [1, 0]
+    clock.move(hours=23, minutes=59)
+    assert await use() == 0
+    clock.move(minutes=1)
+    assert [await use(), await use()] == [1, 0]
 
 
 async def test_revoking_takes_effect_at_once_here_and_within_30_seconds_elsewhere(

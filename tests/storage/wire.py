@@ -1,30 +1,23 @@
-"""The wire between the app and Azurite: counts requests, breaks them, keeps queues on test time.
+"""The wire between the app and Azurite: counts requests, says which fail, keeps messages' time.
 
-The emulator hides messages by the machine's clock, so a message that the app hides is really hidden
-for days; its simulated instant is noted here, and `tests.storage.simulation` shows it when that
-instant has come.
+`tests.storage.transport` does the failing. The emulator hides messages by the machine's clock, so a
+message that the app hides is really hidden for days; its simulated instant is noted here, and
+`tests.storage.simulation` shows it when that instant has come.
 """
 
+import asyncio
 import re
 from collections import Counter
-from collections.abc import Awaitable, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
-from urllib.parse import urlsplit
 
-from aiohttp import web
-from azure.core.exceptions import ServiceRequestError, ServiceResponseError
-from azure.core.pipeline.transport import AioHttpTransport
-from azure.storage.queue import ResourceTypes, generate_account_sas
-
-HIDDEN_SECONDS = 600_000
-_HIDING = re.compile(r"visibilitytimeout=(\d+)")
 _MESSAGE = re.compile(r"<MessageId>(.+?)</MessageId>.*?<PopReceipt>(.+?)</PopReceipt>", re.DOTALL)
-_TABLE = re.compile(r"[a-z][a-z0-9]+([A-Z][a-z]+)")
-_BATCHED = re.compile(r"^(?:POST|PUT|PATCH|DELETE) http://[^/]+/[^/]+/(\w+)", re.MULTILINE)
+_TURNS = 20
+"""After so many turns of the event loop without a request, no other follows by itself."""
 
 
 class ManualClock:
@@ -41,22 +34,74 @@ class ManualClock:
         """Moves the clock on."""
         self._now += timedelta(seconds=seconds)
 
+    async def sleep(self, seconds: float) -> None:
+        """Moves the clock on, as if so much time had passed."""
+        self.advance(seconds)
+
     def move_to(self, instant: datetime) -> None:
         """Moves the clock to an instant, never back."""
         self._now = max(self._now, instant)
 
 
 class Mode(StrEnum):
-    """How a request fails."""
+    """How a request fails, or what happens to it."""
 
     REFUSED = "refused"
     """It is never sent."""
     DROPPED = "dropped"
     """It is done, and then the connection is lost; the SDK repeats such a request."""
     LOST = "lost"
-    """It is done, and no reply comes in time; the SDK does not repeat a POST then."""
+    """It is done, and its reply is lost; the SDK does not repeat a POST then."""
+    TIMEOUT_BEFORE = "timeout-before"
+    """It is never sent, and time passes until the SDK gives up."""
+    TIMEOUT_AFTER = "timeout-after"
+    """It is done, but no reply comes, and time passes until the SDK gives up."""
+    ERROR = "error"
+    """It is answered with 500, and not done."""
+    ERROR_AFTER = "error-after"
+    """It is done, and answered with 500."""
     BUSY = "busy"
     """It is answered with 503, and not done."""
+    LATE = "late"
+    """It is sent when no other request is under way and none follows without it."""
+    HELD = "held"
+    """It is sent when the test lets it go."""
+    KILLED_BEFORE = "killed-before"
+    """The instance is dead before it is sent."""
+    KILLED_AFTER = "killed-after"
+    """It is done, and the instance is dead before it learns of it."""
+
+
+KILLS = (Mode.KILLED_BEFORE, Mode.KILLED_AFTER)
+DELAYS = (Mode.LATE, Mode.HELD)
+FAILURES = tuple(mode for mode in Mode if mode not in (*KILLS, *DELAYS))
+"""The modes in which the sender gets an error and lives on."""
+DONE = frozenset({Mode.DROPPED, Mode.LOST, Mode.TIMEOUT_AFTER, Mode.ERROR_AFTER, Mode.KILLED_AFTER})
+"""The modes in which the request does its work, and its sender does not learn of it."""
+
+
+class Killed(BaseException):
+    """The instance is dead, as after SIGKILL: none of its code reaches storage any more."""
+
+
+class Instance:
+    """One process of the app, from its start until it is killed."""
+
+    def __init__(self) -> None:
+        self.dead = False
+
+    def kill(self) -> None:
+        """Ends it where it stands."""
+        self.dead = True
+
+    def require_life(self) -> None:
+        """Does nothing, in a living instance.
+
+        Raises:
+            Killed: it is dead.
+        """
+        if self.dead:
+            raise Killed
 
 
 def any_kind(kind: str) -> bool:
@@ -89,6 +134,10 @@ class Fault(Place):
     """A request that fails."""
 
     mode: Mode = Mode.REFUSED
+    reached: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when a request of mode HELD is there."""
+    released: asyncio.Event = field(default_factory=asyncio.Event)
+    """Lets it go."""
 
 
 @dataclass
@@ -110,14 +159,17 @@ class Flying:
 class Wire:
     """What all transports of one simulated scheduler share."""
 
-    def __init__(self, clock: ManualClock, busy_url: str) -> None:
+    def __init__(self, clock: ManualClock, failing_url: str) -> None:
         self.clock = clock
-        self.busy_url = busy_url
+        self.failing_url = failing_url
         self.counts: Counter[str] = Counter()
         self.log: list[str] = []
         self.flying: dict[str, Flying] = {}
         self.fault: Fault | None = None
         self._between: tuple[Place, Callable[[], Awaitable[object]]] | None = None
+        self._under_way = 0
+        self._quiet = asyncio.Event()
+        self._quiet.set()
 
     def arm(self, at: int, mode: Mode, matches: Callable[[str], bool] = any_kind) -> Fault:
         """Breaks one of the app's coming requests."""
@@ -136,16 +188,36 @@ class Wire:
         """Does something right before the app's next request of this kind."""
         self.between(1, lambda one: one == kind, action)
 
-    async def requested(self, kind: str) -> Mode | None:
-        """Takes note of a request of the app; how it is to fail, or None."""
+    async def requested(self, kind: str) -> Fault | None:
+        """Takes note of a request of the app; the fault that strikes it, or None."""
         if self._between is not None and self._between[0].strikes(kind):
             action, self._between = self._between[1], None
             await action()
         self.counts[kind] += 1
         self.log.append(kind)
         if self.fault is not None and self.fault.strikes(kind):
-            return self.fault.mode
+            return self.fault
         return None
+
+    @contextmanager
+    def under_way(self) -> Iterator[None]:
+        """Counts a request of the app for as long as it is under way."""
+        self._under_way += 1
+        self._quiet.clear()
+        try:
+            yield
+        finally:
+            self._under_way -= 1
+            if not self._under_way:
+                self._quiet.set()
+
+    async def quiet(self) -> None:
+        """Waits until no request of the app is under way, and none follows by itself."""
+        turns = 0
+        while turns < _TURNS:
+            await self._quiet.wait()
+            await asyncio.sleep(0)
+            turns = turns + 1 if self._quiet.is_set() else 0
 
     def noted(self, kind: str, path: str, hidden: int, response: Any) -> None:  # noqa: ANN401
         """Follows the messages of a queue by what the service answered."""
@@ -161,101 +233,3 @@ class Wire:
             self.flying[parts[4]] = Flying(parts[2], receipt, at, hidden > 0)
         elif verb == "delete":
             self.flying.pop(parts[4], None)
-
-
-class SimulatedTransport(AioHttpTransport):  # type: ignore[misc]
-    """The SDK's transport; the host's own requests are neither counted nor broken."""
-
-    def __init__(self, wire: Wire, *, of_app: bool) -> None:
-        super().__init__()
-        self._wire = wire
-        self._of_app = of_app
-
-    async def sleep(self, duration: float) -> None:
-        """Lets the simulated clock do the waiting between the SDK's retries."""
-        self._wire.clock.advance(duration)
-
-    async def send(self, request: Any, **options: Any) -> Any:  # noqa: ANN401
-        """Sends one request, or fails as the wire has it."""
-        kind, url = kind_of(request), request.url
-        mode = await self._wire.requested(kind) if self._of_app else None
-        if mode is Mode.REFUSED:
-            raise ServiceRequestError(f"refused by the test: {kind}")
-        hiding = _HIDING.search(url)
-        hidden = int(hiding[1]) if hiding else 0
-        if mode is Mode.BUSY:
-            request.url = self._wire.busy_url
-        elif hidden:
-            request.url = _HIDING.sub(f"visibilitytimeout={HIDDEN_SECONDS}", url)
-        try:
-            response = await super().send(request, **options)
-        finally:
-            request.url = url
-        if "/messages" in url and " peek" not in kind:
-            self._wire.noted(kind, urlsplit(url).path, hidden, response)
-        if mode is Mode.DROPPED:
-            raise ServiceRequestError(f"the connection was dropped by the test: {kind}")
-        if mode is Mode.LOST:
-            raise ServiceResponseError(f"its reply was lost by the test: {kind}")
-        return response
-
-
-def kind_of(request: Any) -> str:  # noqa: ANN401
-    """What a request does to what: `Zones batch`, `Jobs query`, `tz send`, `outputs put`, …"""
-    parts = urlsplit(request.url)
-    path, method = parts.path, request.method
-    if path.endswith("$batch"):
-        first = _BATCHED.search(bytes(request.content).decode("utf-8", "replace"))
-        return f"{_table(first[1]) if first else '?'} batch"
-    _, _, name, *rest = path.split("/")
-    if name == "Tables":
-        return "tables create"
-    if "(" in name:
-        return f"{_table(name)} {'query' if '()' in name else 'get'}"
-    resource = re.sub(r"^[a-z0-9]+-(tz|relay|definitions|outputs).*?(-poison)?$", r"\1\2", name)
-    if rest[:1] == ["messages"]:
-        peek = "peekonly" in parts.query
-        verbs = {"POST": "send", "GET": "peek" if peek else "receive", "PUT": "update"}
-        return f"{resource} {verbs.get(method, 'delete')}"
-    verbs = {"PUT": "put" if rest else "create", "DELETE": "delete"}
-    return f"{resource} {verbs.get(method, 'get')}"
-
-
-def _table(text: str) -> str:
-    found = _TABLE.match(text)
-    return found[1] if found else text
-
-
-def with_token(connection_string: str) -> str:
-    """The same account by an access token, which does not sign what the transport rewrites."""
-    parts = dict(part.split("=", 1) for part in connection_string.split(";") if part)
-    token = generate_account_sas(
-        parts["AccountName"],
-        parts["AccountKey"],
-        resource_types=ResourceTypes(service=True, container=True, object=True),
-        permission="rwdlacup",
-        expiry=datetime.now(UTC) + timedelta(hours=1),
-        services="bqt",
-        protocol="https,http",
-    )
-    ends = [f"{name}={value}" for name, value in parts.items() if name.endswith("Endpoint")]
-    return ";".join([*ends, f"SharedAccessSignature={token}"])
-
-
-@asynccontextmanager
-async def busy_server() -> Any:  # noqa: ANN401
-    """A server on loopback that answers everything with 503; gives its address."""
-
-    async def refuse(_: web.Request) -> web.Response:
-        return web.Response(status=503, headers={"x-ms-error-code": "ServerBusy"})
-
-    app = web.Application()
-    app.router.add_route("*", "/{any:.*}", refuse)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}/"
-    finally:
-        await runner.cleanup()

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from scheduler.api.job_body import parse_job, unwrap_job, warnings
+from scheduler.api.job_body import parse_job, unused_fields, unwrap_job
 from scheduler.api.job_view import job_document
 from scheduler.errors import InvalidRequest
 from scheduler.jobs.model import CatchUp, Job, OnInterrupt, Overlap, RunIf
@@ -156,6 +156,7 @@ def test_all_faults_come_at_once_with_their_pointers() -> None:
         "/steps/3/query": "template_not_allowed",
         "/steps/3/depends_on/0": "unknown_step",
         "/schedule/start": "unknown_field",
+        "/schedule/expression": "invalid_cron",
         "/max_retries": "wrong_type",
         "/retry_delay": "out_of_range",
         "/tags/0": "invalid_format",
@@ -346,6 +347,8 @@ def test_a_flood_of_faults_ends_at_a_hundred() -> None:
 
 
 def test_what_is_not_acted_upon_yet_is_a_warning() -> None:
-    assert warnings(parse(job())) == []
-    texts = warnings(parse(FULL))
-    assert [text.split(" ")[0] for text in texts] == ["on_failure", "on_success", "publish"]
+    assert unused_fields(parse(job())) == []
+    notices = unused_fields(parse(FULL))
+    words = [notice.message.split(" ")[0] for notice in notices]
+    assert words == ["on_failure", "on_success", "publish"]
+    assert {notice.code for notice in notices} == {"not_used_yet"}

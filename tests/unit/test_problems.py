@@ -100,7 +100,7 @@ def test_an_unknown_exception_shows_nothing_and_is_logged_with_its_trace(
 
 def test_a_wrong_setting_is_named() -> None:
     shown = problem(Misconfigured("the app setting X is missing"), trace_id="t")
-    assert (shown.status, shown.body["detail"]) == (500, "the app setting X is missing")
+    assert (shown.status, shown.body["detail"]) == (503, "the app setting X is missing")
 
 
 def test_a_flood_of_faults_is_cut_and_counted() -> None:

@@ -1,167 +1,212 @@
-"""A slow oracle that shares no code with the scheduler: minute by minute over two days."""
+"""The scheduler's cron runs against a slow oracle, around the clock changes of every zone.
 
-from calendar import monthrange
+Set SCHEDULE_ORACLE_EXAMPLES (examples a zone, 2 by default) for a long run.
+"""
+
+import os
+from bisect import bisect_right
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from zoneinfo import ZoneInfo
+from functools import cache, lru_cache
+from itertools import pairwise
+from zoneinfo import available_timezones
 
-from hypothesis import given, settings
+import pytest
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from scheduler.errors import ScheduleError
 from scheduler.schedule import next_runs
-from tests.unit.tzif import shifts
+from tests.unit import schedule_oracle
+from tests.unit.schedule_expressions import expressions, fixed_expressions
+from tests.unit.schedule_oracle import MINUTE, SECOND, Clock, shown_on
+from tests.unit.tzif import Shift, shifts
 
-MINUTE = timedelta(minutes=1)
+EXAMPLES = int(os.environ.get("SCHEDULE_ORACLE_EXAMPLES", "2"))
+ZONES = sorted(available_timezones() - {"localtime", "Factory"})
 WINDOW = timedelta(days=2)
-MARGIN = timedelta(hours=30)
-ZONES = [
-    "UTC",
-    "America/New_York",
-    "America/St_Johns",
+# No clock since 1970 was put back by more than Vostok's 7 hours of 1994.
+MARGIN = timedelta(hours=8)
+MOST = 40
+SPECIAL = [
+    "Africa/Cairo",
+    "Africa/Casablanca",
+    "Africa/Monrovia",
     "America/Havana",
     "America/Sao_Paulo",
-    "America/Santiago",
-    "Africa/Casablanca",
-    "Africa/Cairo",
-    "Africa/Monrovia",
+    "America/St_Johns",
     "Antarctica/Troll",
+    "Antarctica/Vostok",
     "Asia/Beirut",
-    "Asia/Gaza",
     "Asia/Kathmandu",
+    "Asia/Kolkata",
     "Asia/Tehran",
-    "Atlantic/Azores",
     "Australia/Lord_Howe",
     "Europe/Dublin",
-    "Europe/London",
-    "Europe/Istanbul",
+    "Europe/Lisbon",
     "Pacific/Apia",
     "Pacific/Chatham",
-    "Pacific/Fakaofo",
+    "Pacific/Kwajalein",
 ]
-SHIFTS = {zone: [shift.at for shift in shifts(zone, 1970, 2037)] for zone in ZONES}
+LEAP_DAY = Shift(datetime(2028, 2, 29, tzinfo=UTC), timedelta(0), timedelta(0))
+LONGEST_PAUSE = timedelta(days=2922)
+RARE = ["0 0 29 2 *", "0 0 * 2 1#5", "0 0 31 2 6#5", "59 23 31 12 */6", "0 0 0 29 2 *"]
+THOROUGH = settings(
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    database=None,
+)
 
 
-def values(text: str, low: int, high: int) -> set[int]:
-    found: set[int] = set()
-    for item in text.split(","):
-        span, _, step = item.partition("/")
-        first, _, last = span.partition("-")
-        if span == "*":
-            first, last = str(low), str(high)
-        found.update(range(int(first), int(last or first) + 1, int(step or 1)))
-    return found
+@cache
+def changes(zone: str) -> list[Shift]:
+    return shifts(zone, 1970, 2037) or [LEAP_DAY]
 
 
-def matches_day(text: str, weekday: str, wall: datetime) -> bool:
-    last = monthrange(wall.year, wall.month)[1]
-    days = any(
-        wall.day == last if item == "L" else wall.day in values(item, 1, 31)
-        for item in text.split(",")
-    )
-    today, week = wall.isoweekday() % 7, (wall.day - 1) // 7 + 1
-    weekdays = any(
-        item == f"{today}#{week}"
-        if "#" in item
-        else today in {value % 7 for value in values(item, 0, 6 if "*" in item else 7)}
-        for item in weekday.split(",")
-    )
-    both = text.startswith("*") or weekday.startswith("*")
-    return (days and weekdays) if both else (days or weekdays)
+@lru_cache(maxsize=8)
+def clock(zone: str, at: datetime) -> Clock:
+    """Two days around an instant; by half minutes where Liberia kept 44 minutes and 30 seconds."""
+    step = MINUTE / 2 if at.second else MINUTE
+    middle = at.replace(second=0)
+    return Clock.of(zone, middle - WINDOW - MARGIN, middle + WINDOW, step)
 
 
-def matches(expression: str, wall: datetime) -> bool:
-    minute, hour, day, month, weekday = expression.split()
-    return (
-        wall.second == 0
-        and wall.minute in values(minute, 0, 59)
-        and wall.hour in values(hour, 0, 23)
-        and wall.month in values(month, 1, 12)
-        and matches_day(day, weekday, wall)
-    )
+def second_hand(zone: str, change: Shift) -> Clock:
+    """Every second from before the first pass of an overlap to an hour after its second."""
+    reach = min(abs(change.after - change.before), MARGIN) + timedelta(minutes=20)
+    return Clock.of(zone, change.at - reach, change.at + reach, SECOND)
 
 
-def expected(expression: str, zone: str, after: datetime) -> list[datetime]:
-    minute, hour = expression.split()[:2]
-    line = timeline(zone, after)
-    if minute.startswith("*") or hour.startswith("*"):
-        found = [instant for instant, wall in line if matches(expression, wall)]
-    else:
-        found = fixed(expression, line)
-    return [instant for instant in found if after < instant <= after + WINDOW]
+def check(expression: str, zone: str, line: Clock, *afters: datetime) -> None:
+    found = schedule_oracle.runs(expression, line)
+    for after in afters:
+        wanted = found[bisect_right(found, after) :][:MOST]
+        check_runs(expression, zone, after, wanted, line.shown[-1][0])
 
 
-def timeline(zone: str, after: datetime) -> list[tuple[datetime, datetime]]:
-    """Each half minute with what the clock shows; half because Liberia kept 44 min 30 s."""
-    step = MINUTE / 2 if zone == "Africa/Monrovia" else MINUTE
-    start = (after - MARGIN).replace(second=0, microsecond=0)
-    length = int((WINDOW + 2 * MARGIN) / step)
-    instants = [start + place * step for place in range(length)]
-    info = ZoneInfo(zone)
-    return [(instant, instant.astimezone(info).replace(tzinfo=None)) for instant in instants]
-
-
-def fixed(expression: str, line: list[tuple[datetime, datetime]]) -> list[datetime]:
-    first: dict[datetime, datetime] = {}
-    for instant, wall in line:
-        first.setdefault(wall.replace(fold=0), instant)
-    found: set[datetime] = set()
-    wall = line[0][1].replace(second=0, fold=0) + MINUTE
-    place = 0
-    while wall < line[-1][1]:
-        if wall not in first:
-            # In a gap: the first instant at which the clock shows a later time.
-            place = next(i for i in range(len(line)) if line[i][1] > wall)
-        instant = first.get(wall, line[place][0])
-        if matches(expression, wall):
-            found.add(instant)
-        wall += MINUTE
-    return sorted(found)
-
-
-def joined(items: st.SearchStrategy[int]) -> st.SearchStrategy[str]:
-    lists = st.lists(items, min_size=1, max_size=3, unique=True)
-    return lists.map(lambda numbers: ",".join(map(str, sorted(numbers))))
-
-
-def spans(low: int, high: int) -> st.SearchStrategy[str]:
-    pairs = st.tuples(st.integers(low, high), st.integers(low, high), st.integers(1, 9))
-    return pairs.map(lambda span: f"{min(span[:2])}-{max(span[:2])}/{span[2]}")
-
-
-EXPRESSIONS = st.tuples(
-    st.one_of(
-        st.just("*"), st.just("*/7"), joined(st.integers(0, 59)), spans(0, 59), st.just("0,30")
-    ),
-    st.one_of(
-        st.just("*"), st.just("*/3"), joined(st.integers(0, 4)), spans(0, 23), st.just("0,2,23")
-    ),
-    st.one_of(st.just("*"), st.just("*"), st.just("*/2"), st.just("L"), joined(st.integers(1, 31))),
-    st.one_of(st.just("*"), st.just("*"), st.just("3,4,9-12")),
-    st.one_of(
-        st.just("*"),
-        st.just("*"),
-        st.just("*/2"),
-        joined(st.integers(0, 7)),
-        spans(0, 7),
-        st.tuples(st.integers(0, 6), st.integers(1, 5)).map(lambda pair: f"{pair[0]}#{pair[1]}"),
-    ),
-).map(" ".join)
-
-
-@st.composite
-def starts(draw: st.DrawFn) -> tuple[str, datetime]:
-    zone = draw(st.sampled_from(ZONES))
-    anchors = SHIFTS[zone] or [datetime(2026, 2, 28, tzinfo=UTC)]
-    near = draw(st.sampled_from(anchors))
-    return zone, near + timedelta(seconds=draw(st.integers(-2 * 86_400, 3 * 3_600)))
-
-
-@settings(max_examples=250, deadline=None)
-@given(expression=EXPRESSIONS, start=starts())
-def test_runs_are_those_of_a_minute_by_minute_search(
-    expression: str, start: tuple[str, datetime]
+def check_runs(
+    expression: str, zone: str, after: datetime, wanted: list[datetime], end: datetime
 ) -> None:
-    zone, after = start
-    wanted = expected(expression, zone, after)
-    got = next_runs(expression, zone, after, len(wanted) + 1)
-    assert got[: len(wanted)] == wanted
-    assert all(run > after + WINDOW for run in got[len(wanted) :])
+    try:
+        got = next_runs(expression, zone, after, len(wanted) + 1)
+    except ScheduleError as refused:
+        # Only a day that none of its months has.
+        assert "never comes" in refused.message
+        assert wanted == []
+        return
+    told = f"{expression} in {zone} after {after.isoformat()}"
+    assert got[: len(wanted)] == wanted, told
+    if len(wanted) < MOST:
+        assert all(run > end for run in got[len(wanted) :]), told
+    assert all(first < second for first, second in pairwise([after, *got])), told
+
+
+def moments(change: Shift) -> Iterable[datetime]:
+    """Starts that are easily got wrong: the change, its neighbors, and both passes' middles."""
+    moment, tick = timedelta(microseconds=1), SECOND
+    half = abs(change.after - change.before) / 2
+    for apart in (-2 * half, -half, -tick, -moment, 0 * tick, moment, tick, half, 2 * half):
+        yield change.at + apart
+
+
+def starts(change: Shift) -> st.SearchStrategy[datetime]:
+    seconds = int(WINDOW.total_seconds())
+    anywhere = st.integers(-seconds * 10**6, seconds * 10**6)
+    near = st.integers(-3 * 3_600 * 10**6, 3 * 3_600 * 10**6)
+    drawn = st.one_of(anywhere, near).map(lambda apart: timedelta(microseconds=apart))
+    return st.one_of(
+        st.sampled_from(list(moments(change))), drawn.map(lambda apart: change.at + apart)
+    )
+
+
+def compare(data: st.DataObject, zone: str) -> None:
+    change = data.draw(st.sampled_from(changes(zone)), label="change")
+    line = clock(zone, change.at)
+    for expression in data.draw(st.tuples(*(2 * [expressions(change)])), label="expressions"):
+        check(expression, zone, line, *data.draw(st.tuples(*(2 * [starts(change)]))))
+
+
+@pytest.mark.parametrize("zone", ZONES)
+@settings(THOROUGH, max_examples=EXAMPLES)
+@given(st.data())
+def test_runs_are_those_of_a_minute_by_minute_search(zone: str, data: st.DataObject) -> None:
+    compare(data, zone)
+
+
+@pytest.mark.parametrize("zone", SPECIAL)
+@settings(THOROUGH, max_examples=5 * EXAMPLES)
+@given(st.data())
+def test_runs_in_a_zone_with_odd_changes_are_those_of_the_search(
+    zone: str, data: st.DataObject
+) -> None:
+    compare(data, zone)
+
+
+@pytest.mark.parametrize("zone", SPECIAL)
+@settings(THOROUGH, max_examples=EXAMPLES)
+@given(st.data())
+def test_runs_with_seconds_are_those_of_a_second_by_second_search(
+    zone: str, data: st.DataObject
+) -> None:
+    change = data.draw(st.sampled_from(changes(zone)), label="change")
+    line = second_hand(zone, change)
+    expression = data.draw(expressions(change, seconds=True))
+    within = [moment for moment in moments(change) if moment >= line.shown[0][0]]
+    check(expression, zone, line, data.draw(st.sampled_from(within)))
+
+
+@pytest.mark.parametrize("part", range(8))
+def test_the_last_and_the_widest_change_of_every_zone(part: int) -> None:
+    histories = {tuple(changes(zone)): zone for zone in ZONES}
+    for zone in list(histories.values())[part::8]:
+        found = changes(zone)
+        widest = max(found, key=lambda change: abs(change.after - change.before))
+        for change in {found[-1], widest}:
+            line = clock(zone, change.at)
+            for expression in fixed_expressions(change):
+                check(expression, zone, line, change.at - timedelta(hours=5))
+            check("17 * * * *", zone, line, change.at - timedelta(microseconds=1))
+
+
+@settings(THOROUGH, max_examples=25 * EXAMPLES)
+@given(st.data(), st.sampled_from(ZONES), st.integers(1, 8), st.integers(1, 8))
+def test_the_next_runs_are_the_same_in_one_call_or_in_two(
+    data: st.DataObject, zone: str, first: int, second: int
+) -> None:
+    change = data.draw(st.sampled_from(changes(zone)))
+    expression = data.draw(expressions(change))
+    after = data.draw(starts(change))
+    try:
+        together = next_runs(expression, zone, after, first + second)
+    except ScheduleError:
+        return
+    start = next_runs(expression, zone, after, first)
+    assert start == together[:first]
+    if len(start) == first:
+        assert start + next_runs(expression, zone, start[-1], second) == together
+
+
+INSTANTS = st.datetimes(datetime(1900, 1, 2), datetime(9900, 12, 30), timezones=st.just(UTC))
+
+
+@settings(THOROUGH, max_examples=15 * EXAMPLES)
+@given(st.sampled_from(RARE), st.sampled_from(ZONES), INSTANTS)
+def test_a_rare_day_is_found_or_given_up_in_any_year(
+    expression: str, zone: str, after: datetime
+) -> None:
+    found = next_runs(expression, zone, after, 3)
+    pauses = [second - first for first, second in pairwise([after, *found])]
+    assert all(timedelta(0) < pause <= LONGEST_PAUSE for pause in pauses)
+
+
+@settings(THOROUGH, max_examples=10 * EXAMPLES)
+@given(st.sampled_from(RARE), INSTANTS)
+def test_the_next_rare_day_is_the_one_that_a_calendar_shows(
+    expression: str, after: datetime
+) -> None:
+    day, month, weekday = expression.split()[-3:]
+    midnight = after.replace(hour=0, minute=0, second=0, microsecond=0)
+    days = [midnight + timedelta(days=place) for place in range(1, LONGEST_PAUSE.days + 1)]
+    wanted = [at for at in days if shown_on(day, month, weekday, at.date())]
+    found = next_runs(f"0 0 {day} {month} {weekday}", "UTC", after, 1)
+    assert found == [at for at in wanted[:1] if at - after <= LONGEST_PAUSE]

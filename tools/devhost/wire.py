@@ -10,8 +10,6 @@ from yarl import URL
 
 from tools.devhost.messages import Message, TypedData
 
-PLAIN = "text/plain; charset=utf-8"
-
 
 @dataclass(frozen=True, slots=True)
 class Response:

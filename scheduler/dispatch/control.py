@@ -1,0 +1,110 @@
+"""The control word: whether runs may start. One row for all, and a mark in each zone while not.
+
+A start reads its zone's slots anyway, and finds the mark among them: obeying costs nothing.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from scheduler.clock import Clock
+from scheduler.dispatch.dispatcher import Dispatcher
+from scheduler.dispatch.run_index import Trigger
+from scheduler.errors import ConflictingWrite
+from scheduler.storage.account import Storage
+from scheduler.storage.tables import Delete, Row, Upsert
+from scheduler.storage.values import instant, optional_text
+
+ZONE_STATE = "state"
+"""The row key of a zone's mark; it sorts between the zone's slots and its waiters."""
+_PARTITION = "control"
+_KEY = "state"
+
+
+class ControlState(StrEnum):
+    """Whether runs may start: all, none that the schedule asks for, or none at all."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    STOPPED = "stopped"
+
+    def admits(self, trigger: Trigger) -> bool:
+        """Whether a run that came about in this way may start."""
+        match self:
+            case ControlState.RUNNING:
+                return True
+            case ControlState.PAUSED:
+                return trigger is not Trigger.SCHEDULE
+            case ControlState.STOPPED:
+                return False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlWord:
+    """The word, why it was said, when and by whom; as it is before anybody said one: running."""
+
+    state: ControlState = ControlState.RUNNING
+    note: str | None = None
+    changed_at: datetime | None = None
+    changed_by: str | None = None
+
+
+def zone_state(row: Row) -> ControlState:
+    """What a zone's mark says."""
+    return ControlState(str(row.values["state"]))
+
+
+class Control:
+    """Reads and writes the word.
+
+    Every call raises StorageUnavailable when storage cannot be reached.
+    """
+
+    def __init__(self, storage: Storage, dispatcher: Dispatcher, clock: Clock) -> None:
+        self._control = storage.control
+        self._zones = storage.zones
+        self._dispatcher = dispatcher
+        self._clock = clock
+
+    async def read(self) -> ControlWord:
+        """The word as it stands."""
+        row = await self._control.get(_PARTITION, _KEY)
+        if row is None:
+            return ControlWord()
+        return ControlWord(
+            state=ControlState(str(row.values["state"])),
+            note=optional_text(row.values.get("note")),
+            changed_at=instant(row.values["changed_at"]),
+            changed_by=optional_text(row.values.get("changed_by")),
+        )
+
+    async def write(self, state: ControlState, note: str | None, changed_by: str) -> ControlWord:
+        """Says the word, and marks every zone in use; what a crash leaves out, upkeep marks."""
+        word = ControlWord(
+            state=state, note=note, changed_at=self._clock.now(), changed_by=changed_by
+        )
+        row = Upsert(
+            _KEY,
+            {
+                "v": 1,
+                "state": state,
+                "note": note or "",
+                "changed_at": word.changed_at,
+                "changed_by": changed_by,
+            },
+        )
+        await self._control.commit(_PARTITION, [row])
+        queues = [zone.queue async for zone in self._dispatcher.zones_in_use()]
+        await asyncio.gather(*(self.mark(queue, state) for queue in queues))
+        return word
+
+    async def mark(self, queue: str, state: ControlState) -> None:
+        """Marks a zone, or takes its mark away."""
+        if state is not ControlState.RUNNING:
+            await self._zones.commit(queue, [Upsert(ZONE_STATE, {"v": 1, "state": state})])
+            return
+        try:
+            await self._zones.commit(queue, [Delete(ZONE_STATE, None)])
+        except ConflictingWrite:
+            return  # there was none

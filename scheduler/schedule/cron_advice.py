@@ -1,0 +1,120 @@
+"""What a cron expression says that its author may not have meant: too often, unevenly, never."""
+
+from collections.abc import Iterator
+
+from scheduler.jobs.notice import Notice
+from scheduler.schedule import fields
+from scheduler.schedule.cron_text import LONGEST_MONTHS, CronText, read_cron
+from scheduler.schedule.description import WEEKDAYS, clock, month_words
+
+_FEBRUARY, _LEAP_DAY, _DAYS_A_WEEK, _MOST_LISTED = 2, 29, 7, 5
+_UNITS = {"s": "second", "m": "minute", "h": "hour", "d": "day", "": "month"}
+_WEEKS = {(1, 7): 1, (8, 14): 2, (15, 21): 3, (22, 28): 4}
+"""First and last day of a week of the month → its number, as in MON#1."""
+
+
+def cron_advice(expression: str) -> Iterator[Notice]:
+    """Looks at a valid expression alone; pointers are those of a schedule."""
+    cron = read_cron(expression)
+    for message in _too_often(cron):
+        yield Notice("/expression", "runs_very_often", message)
+    for message in _uneven(cron):
+        yield Notice("/expression", "uneven_step", message)
+    if not cron.both and cron.day_occurs:
+        yield Notice("/expression", "either_day", _either_day(cron))
+    for message in _days_left_out(cron):
+        yield Notice("/expression", "day_left_out", message)
+
+
+def _too_often(cron: CronText) -> Iterator[str]:
+    often, hours = len(cron.seconds), cron.hours
+    if often > 1:
+        a_day = often * len(cron.minutes) * len(hours)
+        pace = "every second" if often == len(fields.SECOND.whole()) else f"{often} times a minute"
+        yield (
+            f"runs {pace}, {a_day:,} runs a day: the first of six fields is the second; "
+            "write 0 there for one run a minute"
+        )
+    elif cron.minutes == fields.MINUTE.whole() and len(hours) == 1:
+        (hour,) = hours
+        yield (
+            f"runs 60 times, each minute from {clock(hour, 0)} to {clock(hour, 59)}; "
+            f"write 0 as the minute for one run at {clock(hour, 0)}"
+        )
+
+
+def _uneven(cron: CronText) -> Iterator[str]:
+    second, minute, hour, day, month, weekday = cron.texts
+    if len(cron.minutes) > 1 or len(cron.hours) > 1:
+        yield from _uneven_field(fields.SECOND, second, "s")
+    if any((value + 1) % 24 in cron.hours for value in cron.hours):
+        yield from _uneven_field(fields.MINUTE, minute, "m")
+    yield from _uneven_field(fields.HOUR, hour, "h")
+    yield from _uneven_field(fields.DAY, day, "d")
+    yield from _uneven_field(fields.WEEKDAY, weekday, "d")
+    yield from _uneven_field(fields.MONTH, month, "")
+
+
+def _uneven_field(field: fields.Field, text: str, unit: str) -> Iterator[str]:
+    """A step over the whole field whose last value is not as far from the next round's first."""
+    span, _, step_text = text.partition("/")
+    if not step_text.isdigit() or not (span == "*" or span.isdigit()):
+        return
+    step, size = int(step_text), len(field.whole())
+    low = field.low if span == "*" else int(span)
+    if step == 1 or low - field.low >= step:
+        return
+    order = sorted(fields.parse_numbers(field, text))
+    instead = f"; write an interval of {step}{unit} for equal distances" if unit else ""
+    found = f"{field.name}: '{text}'"
+    if len(order) == 1:
+        yield f"{found} is {order[0]} alone: the step is longer than the field{instead}"
+    elif size % step or field is fields.DAY:
+        ends = [*order[:2], "…", order[-1]] if len(order) > _MOST_LISTED else order
+        then = f"{order[0]} again" if field is fields.DAY else _next_round(field, order, unit)
+        yield f"{found} is {', '.join(map(str, ends))}, then {then}{instead}"
+
+
+def _next_round(field: fields.Field, order: list[int], unit: str) -> str:
+    distance = order[0] + len(field.whole()) - order[-1]
+    return f"{order[0]} again, {distance} {_UNITS[unit]}{'s' * (distance > 1)} later"
+
+
+def _either_day(cron: CronText) -> str:
+    day, weekday = cron.texts[3], cron.texts[5].upper()
+    text = f"day-of-month '{day}' and day-of-week '{weekday}' are both given: either is enough"
+    if cron.every_day or cron.every_weekday:
+        return f"{text}, and one of them is every day; write * there for the other alone"
+    numbers = cron.days.numbers
+    week = _WEEKS.get((min(numbers, default=0), max(numbers, default=0)))
+    if week is not None and len(numbers) == _DAYS_A_WEEK and len(cron.weekdays.numbers) == 1:
+        (number,) = cron.weekdays.numbers
+        name = f"{WEEKDAYS[number][:3].upper()}#{week}"
+        return f"{text}; for {WEEKDAYS[number]} of that week alone write * and {name}"
+    return f"{text}; write * in one of them for the other alone"
+
+
+def _days_left_out(cron: CronText) -> Iterator[str]:
+    if cron.days.last or (not cron.both and cron.every_weekday):
+        return
+    day, weekday = cron.texts[3], cron.texts[5].upper()
+    if not cron.day_occurs:
+        yield (
+            f"day-of-month '{day}' never comes in {month_words(cron.months)}: "
+            f"only day-of-week '{weekday}' makes it run"
+        )
+        return
+    for item in day.split(","):
+        if item.isdigit() or ("/" not in item and "-" in item):
+            yield from _day_left_out(cron, item)
+
+
+def _day_left_out(cron: CronText, item: str) -> Iterator[str]:
+    first = min(fields.parse_days(item).numbers)
+    without = frozenset(month for month in cron.months if LONGEST_MONTHS[month] < first)
+    remedy = "write L for a month's last day"
+    if without:
+        text = f"day-of-month '{item}' does not come in {month_words(without)}"
+        yield f"{text}, so it makes no run there; {remedy}"
+    elif first == _LEAP_DAY and _FEBRUARY in cron.months:
+        yield f"day-of-month '{item}' comes in February in leap years only; {remedy}"
