@@ -3,12 +3,13 @@ VENV_PYTHON := .venv/bin/python
 PORT ?= 7071
 export PORT
 
-.PHONY: help setup run test check serve clean
+.PHONY: help setup run test faults check serve clean
 
 help:
 	@echo "make run    starts everything, runs the example job with visible progress, and stops"
 	@echo "make serve  serves the scheduler on PORT (7071) until Ctrl-C; data stay in .local/"
 	@echo "make test   runs all checks and the whole test suite"
+	@echo "make faults breaks storage at every single request, not at a sample; takes half an hour"
 	@echo "make check  runs the checks alone: lint, format, types, import rules"
 	@echo "make setup  installs what is missing, and nothing else"
 	@echo "make clean  removes all that was made here, the data in .local/ too"
@@ -31,6 +32,9 @@ check: setup
 test: check
 	@sh tools/setup/setup.sh tests
 	$(VENV_PYTHON) -m pytest -n 3 --dist worksteal
+
+faults: setup
+	FAULTS=all $(VENV_PYTHON) -m pytest -n 3 --dist worksteal -m faults
 
 clean:
 	@if [ -x $(VENV_PYTHON) ]; then $(VENV_PYTHON) -m tools.lock; fi

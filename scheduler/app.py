@@ -190,6 +190,7 @@ class App:
         return Status(
             storage=self.storage,
             dispatcher=self.dispatcher,
+            control=self.control,
             heartbeat=self.heartbeat,
             registry=self.registry,
             cipher=self.cipher,

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from scheduler.api.yaml_body import read_yaml
 from scheduler.errors import (
     BodyTooLarge,
     FieldError,
@@ -44,7 +43,7 @@ def read_body(body: bytes, content_type: str | None) -> dict[str, Any]:
     text = _decode(body)
     if not text.strip():
         raise _malformed("the body is empty; send a JSON object")
-    document = read_yaml(text, max_depth=MAX_DEPTH) if is_yaml else _read_json(text)
+    document = _read_yaml(text) if is_yaml else _read_json(text)
     if not isinstance(document, dict):
         raise _malformed(f"the body must be an object, not {_kind(document)}")
     faults = list(_bad_texts(document, "", 0))
@@ -85,6 +84,13 @@ def _decode(body: bytes) -> str:
         raise _malformed(
             f"the body is not UTF-8: byte {error.start} is 0x{body[error.start]:02x}", "not_utf8"
         ) from None
+
+
+def _read_yaml(text: str) -> Any:  # noqa: ANN401
+    # Few send YAML, and every cold start would pay for its library.
+    from scheduler.api.yaml_body import read_yaml
+
+    return read_yaml(text, max_depth=MAX_DEPTH)
 
 
 def _read_json(text: str) -> Any:  # noqa: ANN401

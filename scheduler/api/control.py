@@ -67,8 +67,12 @@ class Controls:
 
 
 def _document(word: ControlWord) -> dict[str, Any]:
+    return {"message": f"{word.state}: {_MEANINGS[word.state]}", **control_document(word)}
+
+
+def control_document(word: ControlWord) -> dict[str, Any]:
+    """The JSON of the control word."""
     return {
-        "message": f"{word.state}: {_MEANINGS[word.state]}",
         "state": word.state,
         "note": word.note,
         "changed_at": word.changed_at,

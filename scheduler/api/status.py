@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from scheduler.api.control import control_document
 from scheduler.api.problems import STORAGE_AWAY
 from scheduler.clock import Clock
+from scheduler.dispatch.control import Control, ControlState, ControlWord
 from scheduler.dispatch.dispatcher import Dispatcher, ZoneQueue
 from scheduler.dispatch.queue_names import poison_queue_name
 from scheduler.errors import SchedulerError, StorageUnavailable
@@ -61,6 +63,7 @@ class Status:
         *,
         storage: Storage,
         dispatcher: Dispatcher,
+        control: Control,
         heartbeat: Heartbeat,
         registry: Registry,
         cipher: Cipher,
@@ -70,6 +73,7 @@ class Status:
     ) -> None:
         self._storage = storage
         self._dispatcher = dispatcher
+        self._control = control
         self._heartbeat = heartbeat
         self._registry = registry
         self._cipher = cipher
@@ -85,17 +89,24 @@ class Status:
         """
         try:
             async with asyncio.timeout(STATUS_SECONDS):
-                zones, beat = await asyncio.gather(self._zones(), self._heartbeat.last())
+                zones, beat, word = await asyncio.gather(
+                    self._zones(), self._heartbeat.last(), self._control.read()
+                )
         except TimeoutError:
             raise StorageUnavailable(
                 f"storage did not answer within {STATUS_SECONDS} s: status of the zones"
             ) from None
         now = self._clock.now()
-        checks = [self._tick_check(beat, now), _poison_check(sum(zone.poison for zone in zones))]
+        checks = [
+            self._tick_check(beat, now),
+            _control_check(word),
+            _poison_check(sum(zone.poison for zone in zones)),
+        ]
         return {
             "message": "the scheduler's zones, and what runs in them",
             "engine_started": self._started,
             "status": _worst(checks),
+            "control": control_document(word),
             "timezone_queues": {
                 zone.zone.timezone: self._zone_document(zone, now) for zone in zones
             },
@@ -103,6 +114,7 @@ class Status:
             "total_active_executions": sum(zone.active for zone in zones),
             "last_tick": beat.at if beat else None,
             "tick_lag_seconds": round((now - beat.at).total_seconds(), 1) if beat else None,
+            "tick_lateness_seconds": round(beat.lateness_seconds, 1) if beat else None,
             "poison_messages": sum(zone.poison for zone in zones),
             "checks": [check.document() for check in checks],
             "version": self._settings.version,
@@ -227,6 +239,14 @@ class Status:
             text = f"the tick last ran {lag:.0f} s ago: look at the timer function's log"
             return Check("tick", "failed", text)
         return Check("tick", "ok", f"the tick last ran {max(lag, 0):.0f} s ago")
+
+
+def _control_check(word: ControlWord) -> Check:
+    if word.state is ControlState.RUNNING:
+        return Check("control", "ok", "runs start")
+    note = f": {word.note}" if word.note else ""
+    text = f"the scheduler is {word.state} since {word.changed_at:%Y-%m-%dT%H:%M:%SZ}{note}"
+    return Check("control", "warning", text)
 
 
 def _poison_check(count: int) -> Check:

@@ -18,7 +18,7 @@ def documented_defaults(text: str) -> dict[str, str]:
 
 def real_defaults(model: type[BaseModel]) -> dict[str, str]:
     """Field → default, as a table is to show it."""
-    return {name: _shown(field) for name, field in model.model_fields.items()}
+    return {field.alias or name: _shown(field) for name, field in model.model_fields.items()}
 
 
 def _shown(field: FieldInfo) -> str:

@@ -9,6 +9,7 @@ import pytest
 
 import function_app
 from functions.http import ENDPOINTS, Endpoint
+from scheduler.api.action_bodies import BackfillBody, ControlBody
 from scheduler.api.keys import KeyBody
 from scheduler.api.previews import PreviewBody
 from tests.docs.field_tables import documented_defaults, real_defaults
@@ -107,3 +108,15 @@ def test_the_fields_of_a_preview_are_documented() -> None:
         section(PAGE, "Look at a schedule: `POST /api/v2/schedules/preview`")
     )
     assert documented == real_defaults(PreviewBody)
+
+
+def test_the_fields_of_a_backfill_are_documented() -> None:
+    documented = documented_defaults(section(PAGE, "Make up for missed runs: backfill"))
+    assert documented == real_defaults(BackfillBody)
+
+
+def test_the_fields_of_the_control_word_are_documented() -> None:
+    documented = documented_defaults(
+        section(PAGE, "Pause and stop the scheduler: `/api/v2/control`")
+    )
+    assert documented == real_defaults(ControlBody)

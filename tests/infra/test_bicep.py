@@ -9,8 +9,8 @@ from typing import Any
 import pycep
 import pytest
 
-from scheduler.dispatch.queue_names import function_name
 from scheduler.declared_zones import DEFAULT_TIMEZONES
+from scheduler.dispatch.queue_names import function_name
 from scheduler.settings import CONNECTION_PREFIX, Settings
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -183,9 +183,8 @@ class Load:
         rows = await shard_rows(self.sim, shard)
         assert disagreements(rows) == [], where
         jobs = [job for job in self.jobs if shard_of(job.job_id) == shard]
-        due = {
-            row.values["job_id"]: row.values["at"] for row in rows.values() if "at" in row.values
-        }
+        found = [row.values for key, row in rows.items() if key.startswith("due:")]
+        due = {str(row["job_id"]): instant(row["at"]) for row in found}
         assert due.keys() == {job.job_id for job in jobs if job.following is not None}, where
         for job in jobs:
             if job.following is not None:

@@ -16,6 +16,7 @@ from azure.core.exceptions import (
 )
 from azure.core.pipeline.transport import AioHttpTransport
 
+from tests.storage.request_kinds import kind_of
 from tests.storage.wire import Fault, Instance, Mode, Wire
 
 TIMEOUT_SECONDS = 10
@@ -23,8 +24,6 @@ TIMEOUT_SECONDS = 10
 HIDDEN_SECONDS = 600_000
 _STATUS = {Mode.BUSY: 503, Mode.ERROR: 500, Mode.ERROR_AFTER: 500}
 _HIDING = re.compile(r"visibilitytimeout=(\d+)")
-_TABLE = re.compile(r"[a-z][a-z0-9]+([A-Z][a-z]+)")
-_BATCHED = re.compile(r"^(?:POST|PUT|PATCH|DELETE) http://[^/]+/[^/]+/(\w+)", re.MULTILINE)
 
 
 class SimulatedTransport(AioHttpTransport):  # type: ignore[misc]
@@ -134,29 +133,3 @@ class SimulatedTransport(AioHttpTransport):  # type: ignore[misc]
         if "/messages" in url and " peek" not in kind:
             self._wire.noted(kind, urlsplit(url).path, hidden, response)
         return response
-
-
-def kind_of(request: Any) -> str:  # noqa: ANN401
-    """What a request does to what: `Zones batch`, `Jobs query`, `tz send`, `outputs put`, …"""
-    parts = urlsplit(request.url)
-    path, method = parts.path, request.method
-    if path.endswith("$batch"):
-        first = _BATCHED.search(bytes(request.content).decode("utf-8", "replace"))
-        return f"{_table(first[1]) if first else '?'} batch"
-    _, _, name, *rest = path.split("/")
-    if name == "Tables":
-        return "tables create"
-    if "(" in name:
-        return f"{_table(name)} {'query' if '()' in name else 'get'}"
-    resource = re.sub(r"^[a-z0-9]+-(tz|relay|definitions|outputs).*?(-poison)?$", r"\1\2", name)
-    if rest[:1] == ["messages"]:
-        peek = "peekonly" in parts.query
-        verbs = {"POST": "send", "GET": "peek" if peek else "receive", "PUT": "update"}
-        return f"{resource} {verbs.get(method, 'delete')}"
-    verbs = {"PUT": "put" if rest else "create", "DELETE": "delete"}
-    return f"{resource} {verbs.get(method, 'get')}"
-
-
-def _table(text: str) -> str:
-    found = _TABLE.match(text)
-    return found[1] if found else text

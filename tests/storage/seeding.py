@@ -1,0 +1,68 @@
+"""Stores many jobs at once: the rows that the catalog writes, without the work of the API."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import batched
+
+from scheduler.app import App
+from scheduler.dispatch.ids import SHARDS, shard_of
+from scheduler.jobs.catalog import COUNT_KEY, JOB_PREFIX, new_revision
+from scheduler.jobs.due import Due
+from scheduler.jobs.job_row import job_columns
+from scheduler.jobs.model import Job, JobId
+from scheduler.schedule.plan import plan_job
+from scheduler.storage.tables import MAX_CHANGES, Change, Insert, Upsert
+
+_ROWS_A_JOB = 3
+_CONCURRENT = 4
+
+
+async def store_jobs(app: App, job: Job, ids: Sequence[str]) -> None:
+    """Stores a job under each of these ids, as of the app's clock; its zone comes into use.
+
+    Shards are filled by transactions of up to 99 rows: job, due row and pointer of each job.
+
+    Raises:
+        ValueError: the job has no run ahead.
+    """
+    now = app.clock.now()
+    due = plan_job(job, new_revision(), now)
+    if due is None:
+        raise ValueError(f"the job {job.id} has no run ahead")
+    await app.dispatcher.open_zone(job.timezone)
+    by_shard: dict[str, list[JobId]] = defaultdict(list)
+    for one in ids:
+        by_shard[shard_of(one)].append(JobId(one))
+    gate = asyncio.Semaphore(_CONCURRENT)
+    columns = job_columns(
+        job, job.hash, revision=due.revision, changed=now, created=now, now=now
+    )
+
+    async def store(shard: str, some: Sequence[JobId]) -> None:
+        async with gate:
+            changes: list[Change] = []
+            for one in some:
+                mine: Due = replace(due, job_id=one)
+                changes += [
+                    Insert(JOB_PREFIX + one, {**columns, "job_id": one}),
+                    Upsert(mine.key, mine.columns()),
+                    Upsert(mine.next_key, mine.pointer()),
+                ]
+            await app.storage.jobs.commit(shard, changes)
+
+    some_jobs = [
+        store(shard, some)
+        for shard, members in by_shard.items()
+        for some in batched(members, MAX_CHANGES // _ROWS_A_JOB, strict=False)
+    ]
+    await asyncio.gather(*some_jobs)
+    await _count(app, {shard: len(members) for shard, members in by_shard.items()})
+
+
+async def _count(app: App, added: dict[str, int]) -> None:
+    for shard in SHARDS:
+        row = await app.storage.jobs.get(shard, COUNT_KEY)
+        count = added.get(shard, 0) + (int(str(row.values["count"])) if row else 0)
+        await app.storage.jobs.commit(shard, [Upsert(COUNT_KEY, {"v": 1, "count": count})])
