@@ -11,8 +11,8 @@ from scheduler.api.runnable import Runnable
 from scheduler.api.wire_model import read_model
 from scheduler.clock import Clock
 from scheduler.dispatch.dispatcher import Dispatcher
-from scheduler.dispatch.ids import backfill_id, parse_execution_id, scheduled_id
-from scheduler.dispatch.run_index import RunIndex, Trigger
+from scheduler.dispatch.ids import Trigger, backfill_id, parse_execution_id, scheduled_id
+from scheduler.dispatch.run_index import RunIndex
 from scheduler.errors import Conflict, InvalidRequest
 from scheduler.execution.manual import ManualStarts, RunRequest
 from scheduler.execution.model import Run

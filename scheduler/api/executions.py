@@ -14,8 +14,7 @@ from scheduler.api.job_warnings import start_warnings
 from scheduler.api.runnable import Runnable
 from scheduler.api.wire_model import read_model
 from scheduler.clock import Clock
-from scheduler.dispatch.ids import ExecutionKey, manual_id, parse_execution_id
-from scheduler.dispatch.run_index import Trigger
+from scheduler.dispatch.ids import ExecutionKey, Trigger, manual_id, parse_execution_id
 from scheduler.errors import Conflict, FieldError, InvalidRequest, NotFound
 from scheduler.execution.arrivals import new_run
 from scheduler.execution.manual import ManualStarts, RunRequest

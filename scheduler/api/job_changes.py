@@ -11,7 +11,7 @@ from scheduler.api.job_warnings import job_warnings
 from scheduler.clock import Clock
 from scheduler.dispatch.control import Control
 from scheduler.dispatch.dispatcher import Dispatcher
-from scheduler.dispatch.run_index import Trigger
+from scheduler.dispatch.ids import Trigger
 from scheduler.errors import Conflict, InvalidRequest, PreconditionFailed
 from scheduler.jobs.catalog import Catalog, new_revision
 from scheduler.jobs.definitions import Definitions

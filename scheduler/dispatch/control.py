@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from scheduler.clock import Clock
 from scheduler.dispatch.dispatcher import Dispatcher
-from scheduler.dispatch.run_index import Trigger
+from scheduler.dispatch.ids import Trigger
 from scheduler.errors import ConflictingWrite
 from scheduler.storage.account import Storage
 from scheduler.storage.tables import Delete, Row, Upsert

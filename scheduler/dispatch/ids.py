@@ -5,6 +5,7 @@ import re
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import NewType
 
 from scheduler.storage.keys import inverted
@@ -92,6 +93,14 @@ def key_of(execution_id: ExecutionId) -> ExecutionKey:
     if key is None:
         raise ValueError(f"not an execution id: {execution_id!r}")
     return key
+
+
+class Trigger(StrEnum):
+    """Why a run exists."""
+
+    SCHEDULE = "schedule"
+    MANUAL = "manual"
+    BACKFILL = "backfill"
 
 
 SHARDS = tuple("0123456789abcdef")

@@ -8,21 +8,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from scheduler.dispatch.ids import ExecutionId, scheduled_id
+from scheduler.dispatch.ids import ExecutionId, Trigger, scheduled_id
 from scheduler.errors import ConflictingWrite
 from scheduler.storage.keys import after
 from scheduler.storage.tables import MAX_CHANGES, Delete, Merge, Row, Table, Upsert, Value
 from scheduler.storage.values import instant, number, optional_instant, optional_text
 
 PREFIX = "run:"
-
-
-class Trigger(StrEnum):
-    """Why a run exists."""
-
-    SCHEDULE = "schedule"
-    MANUAL = "manual"
-    BACKFILL = "backfill"
 
 
 class Place(StrEnum):

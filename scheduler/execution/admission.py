@@ -12,8 +12,8 @@ from datetime import datetime
 
 from scheduler.clock import Clock
 from scheduler.dispatch.control import ZONE_STATE, ControlState, zone_state
-from scheduler.dispatch.ids import ExecutionId
-from scheduler.dispatch.run_index import Place, Trigger, entry_of, placed, run_key
+from scheduler.dispatch.ids import ExecutionId, Trigger
+from scheduler.dispatch.run_index import Place, entry_of, placed, run_key
 from scheduler.errors import ConflictingWrite, StorageUnavailable
 from scheduler.settings import Settings
 from scheduler.storage.contention import pauses

@@ -4,8 +4,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from scheduler.clock import Clock
-from scheduler.dispatch.ids import ExecutionId, key_of
-from scheduler.dispatch.run_index import Announcement, Trigger
+from scheduler.dispatch.ids import ExecutionId, Trigger, key_of
+from scheduler.dispatch.run_index import Announcement
 from scheduler.errors import ConflictingWrite, StorageUnavailable
 from scheduler.execution.graph import initial_states
 from scheduler.execution.model import Run

@@ -6,9 +6,9 @@ from datetime import datetime
 from scheduler.clock import Clock
 from scheduler.dispatch.control import Control
 from scheduler.dispatch.dispatcher import Dispatcher, Outgoing
-from scheduler.dispatch.ids import ExecutionId
+from scheduler.dispatch.ids import ExecutionId, Trigger
 from scheduler.dispatch.messages import Message, MessageKind
-from scheduler.dispatch.run_index import RunIndex, Trigger
+from scheduler.dispatch.run_index import RunIndex
 from scheduler.errors import Conflict, ConflictingWrite
 from scheduler.execution.arrivals import announcement_of, new_run
 from scheduler.execution.model import Run

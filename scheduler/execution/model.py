@@ -5,8 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Self
 
-from scheduler.dispatch.ids import ExecutionId, ExecutionKey, key_of
-from scheduler.dispatch.run_index import Trigger
+from scheduler.dispatch.ids import ExecutionId, ExecutionKey, Trigger, key_of
 from scheduler.execution.states import (
     RunEvent,
     RunState,

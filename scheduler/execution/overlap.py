@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import replace
 from datetime import datetime
 
-from scheduler.dispatch.run_index import Trigger
+from scheduler.dispatch.ids import Trigger
 from scheduler.errors import ConflictingWrite
 from scheduler.execution.model import Run
 from scheduler.execution.states import RunEvent, RunState, StepEvent

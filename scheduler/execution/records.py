@@ -6,8 +6,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from scheduler.dispatch.ids import ExecutionId
-from scheduler.dispatch.run_index import Trigger
+from scheduler.dispatch.ids import ExecutionId, Trigger
 from scheduler.execution.model import Attempt, Run, StepRecord, StepState
 from scheduler.execution.states import RunState, StepStatus
 from scheduler.jobs.model import Overlap, StepId, known_fields, plain_json

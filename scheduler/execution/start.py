@@ -8,9 +8,9 @@ import asyncio
 
 from scheduler.clock import Clock
 from scheduler.dispatch.dispatcher import Dispatcher
-from scheduler.dispatch.ids import ExecutionId, key_of
+from scheduler.dispatch.ids import ExecutionId, Trigger, key_of
 from scheduler.dispatch.messages import Message
-from scheduler.dispatch.run_index import Place, RunEntry, RunIndex, Trigger
+from scheduler.dispatch.run_index import Place, RunEntry, RunIndex
 from scheduler.errors import ConflictingWrite
 from scheduler.execution.admission import Admission, Granted, Look, Moved
 from scheduler.execution.arrivals import Arrivals, announcement_of, new_run

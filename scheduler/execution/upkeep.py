@@ -11,17 +11,9 @@ from functools import partial
 from scheduler.clock import Clock
 from scheduler.dispatch.control import ZONE_STATE, Control, ControlState, zone_state
 from scheduler.dispatch.dispatcher import Dispatcher, ZoneQueue
-from scheduler.dispatch.ids import parse_execution_id
+from scheduler.dispatch.ids import Trigger, parse_execution_id
 from scheduler.dispatch.messages import Message, MessageKind
-from scheduler.dispatch.run_index import (
-    PREFIX,
-    Place,
-    RunEntry,
-    RunIndex,
-    Trigger,
-    entry_of,
-    run_key,
-)
+from scheduler.dispatch.run_index import PREFIX, Place, RunEntry, RunIndex, entry_of, run_key
 from scheduler.errors import StorageUnavailable
 from scheduler.execution.admission import WAIT_PREFIX, Admission, slot_holder
 from scheduler.execution.arrivals import announcement_of

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import islice
 
-from scheduler.dispatch.ids import scheduled_id
-from scheduler.dispatch.run_index import Announcement, Trigger
+from scheduler.dispatch.ids import Trigger, scheduled_id
+from scheduler.dispatch.run_index import Announcement
 from scheduler.jobs.due import Due
 from scheduler.jobs.model import CatchUp, Job, Schedule
 from scheduler.schedule.triggers import first_instant, instants, jittered, next_instant

@@ -14,9 +14,9 @@ from itertools import batched
 from scheduler.clock import Clock
 from scheduler.dispatch.control import Control
 from scheduler.dispatch.dispatcher import MAX_HIDDEN_SECONDS, Dispatcher, Outgoing
-from scheduler.dispatch.ids import SHARDS, shard_of
+from scheduler.dispatch.ids import SHARDS, Trigger, shard_of
 from scheduler.dispatch.messages import Message, MessageKind
-from scheduler.dispatch.run_index import Announcement, RunIndex, Trigger
+from scheduler.dispatch.run_index import Announcement, RunIndex
 from scheduler.errors import ConflictingWrite, StorageUnavailable
 from scheduler.jobs.due import DUE_PREFIX, Due, due_of, next_key
 from scheduler.schedule.plan import ERROR_DELAY, Plan, plan_error, plan_runs

@@ -5,8 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from scheduler.dispatch.ids import scheduled_id
-from scheduler.dispatch.run_index import Trigger
+from scheduler.dispatch.ids import Trigger, scheduled_id
 from scheduler.execution.model import Attempt, Run, StepRecord, StepState
 from scheduler.execution.records import run_columns, run_of, step_columns, step_of
 from scheduler.execution.states import StepStatus

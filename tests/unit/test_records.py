@@ -4,8 +4,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scheduler.dispatch.ids import ExecutionId, manual_id, scheduled_id
-from scheduler.dispatch.run_index import Trigger
+from scheduler.dispatch.ids import ExecutionId, Trigger, manual_id, scheduled_id
 from scheduler.execution.model import Attempt, Run, StepRecord, StepState
 from scheduler.execution.records import run_columns, run_of, step_columns, step_of
 from scheduler.execution.states import RunState, StepStatus
