@@ -9,7 +9,7 @@ from logging import LoggerAdapter
 from typing import Any, Protocol
 
 from scheduler.clock import Clock
-from scheduler.execution.claims import Claim
+from scheduler.execution.claim import Claim
 from scheduler.execution.lease import Lease
 from scheduler.execution.outcome import Outcome
 from scheduler.execution.outputs import Outputs, storable

@@ -7,11 +7,12 @@ run row still names its fence, so of a worker that was taken over nothing is rec
 import asyncio
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from scheduler.clock import Clock
 from scheduler.errors import ConflictingWrite, StorageUnavailable
+from scheduler.execution.claim import Claim, Recorded
 from scheduler.execution.graph import Graph, Progress
 from scheduler.execution.model import Attempt, Run, StepRecord, StepState
 from scheduler.execution.outcome import Outcome, lost_attempts, record_after, step_after
@@ -24,46 +25,13 @@ from scheduler.execution.store import (
     leave_current,
     replace_step,
 )
-from scheduler.jobs.model import Job, StepSpec
+from scheduler.jobs.model import Job
 from scheduler.settings import Settings
 from scheduler.storage.contention import pauses
 from scheduler.storage.tables import Change
 from scheduler.telemetry import get_logger
 
 log = get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
-    """An attempt that is ours to run; `step_etag` is the step row's, "" where it is not known."""
-
-    run: Stored[Run]
-    job: Job
-    place: int
-    record: StepRecord
-    step_etag: str
-
-    @property
-    def spec(self) -> StepSpec:
-        """The step's definition."""
-        return self.job.steps[self.place]
-
-    @property
-    def state(self) -> StepState:
-        """The step's state, attempt number and fence included."""
-        return self.run.value.steps[self.place]
-
-
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """An execution after a record, and the places whose messages are to be sent.
-
-    `ready` may start now, `retry` is the step that was recorded when it is to be tried again.
-    """
-
-    run: Run
-    ready: tuple[int, ...]
-    retry: tuple[int, ...] = ()
 
 
 class Claims:

@@ -18,7 +18,8 @@ from scheduler.dispatch.queue_names import poison_queue_name
 from scheduler.errors import RowTooLarge, StorageUnavailable, UnreadableMessage
 from scheduler.execution.admission import Moved
 from scheduler.execution.attempt import Attempts
-from scheduler.execution.claims import Claim, Claims, Recorded
+from scheduler.execution.claim import Claim, Recorded
+from scheduler.execution.claims import Claims
 from scheduler.execution.followers import Followers
 from scheduler.execution.lease import Lease
 from scheduler.execution.outcome import Outcome
@@ -145,6 +146,15 @@ class Engine:
 
     async def _attempt(self, claim: Claim) -> None:
         run, began = claim.run.value, self._clock.now()
+        if claim.begins_run:
+            log.info(
+                "execution started",
+                extra={
+                    "action": "execution_started",
+                    "timezone": run.timezone,
+                    "lateness_seconds": round((began - claim.due).total_seconds(), 3),
+                },
+            )
         log.info(
             "step started",
             extra={

@@ -5,7 +5,7 @@ from scheduler.dispatch.dispatcher import Dispatcher, Outgoing
 from scheduler.dispatch.messages import Message, MessageKind
 from scheduler.errors import ConflictingWrite
 from scheduler.execution.admission import Admission, Granted
-from scheduler.execution.claims import Recorded
+from scheduler.execution.claim import Recorded
 from scheduler.execution.graph import Graph
 from scheduler.execution.model import Run, StepState
 from scheduler.execution.settle import Settlement

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from scheduler.clock import Clock
 from scheduler.errors import ConflictingWrite, StorageUnavailable
-from scheduler.execution.claims import Claim
+from scheduler.execution.claim import Claim
 from scheduler.execution.store import ExecutionStore
 from scheduler.settings import Settings
 from scheduler.telemetry import get_logger

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from scheduler.errors import SchedulerError
-from scheduler.execution.claims import Claim
+from scheduler.execution.claim import Claim
 from scheduler.execution.outcome import Outcome
 from scheduler.security.redaction import Redactor
 from scheduler.storage.blobs import Container

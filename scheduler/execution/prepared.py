@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from scheduler.execution.claims import Claim
+from scheduler.execution.claim import Claim
 from scheduler.execution.graph import Graph
 from scheduler.execution.model import Run
 from scheduler.execution.states import StepStatus

@@ -7,7 +7,8 @@ from scheduler.dispatch.dispatcher import Dispatcher
 from scheduler.dispatch.ids import ExecutionId
 from scheduler.dispatch.messages import Message
 from scheduler.dispatch.run_index import RunIndex
-from scheduler.execution.claims import Claim, Claims
+from scheduler.execution.claim import Claim
+from scheduler.execution.claims import Claims
 from scheduler.execution.followers import Followers, running_message
 from scheduler.execution.graph import Graph
 from scheduler.execution.model import Run, StepRecord, StepState

@@ -2,7 +2,7 @@
 
 import json
 from datetime import UTC, datetime, timedelta
-from zoneinfo import ZoneInfo
+from zoneinfo import available_timezones
 
 import pytest
 
@@ -11,12 +11,14 @@ from scheduler.api.faults import Faults
 from scheduler.api.job_body import parse_job
 from scheduler.api.job_steps import read_step
 from scheduler.api.job_wire import JobBody, NotificationBody, ScheduleBody, StepBody
-from scheduler.jobs.model import CatchUp, Job, OnInterrupt, Overlap, RunIf, ScheduleType
+from scheduler.errors import ScheduleError
+from scheduler.jobs.model import CatchUp, Job, OnInterrupt, Overlap, RunIf, Schedule, ScheduleType
 from scheduler.jobs.templates import NAMES, TemplateValues, render
-from scheduler.schedule import next_runs
+from scheduler.schedule.triggers import preview, validate_schedule
 from steps.registry import BUILT_IN, Registry
 from tests.docs.field_tables import documented_defaults, real_defaults
 from tests.docs.markdown import DOCS, blocks, read, section, table, words
+from tests.unit.tzif import shifts
 
 JOB = DOCS / "job.md"
 TEMPLATES = DOCS / "templates.md"
@@ -107,11 +109,41 @@ def test_every_template_example_becomes_what_the_page_says(row: dict[str, str]) 
 
 
 @pytest.mark.parametrize(
-    "row", table(read(ZONES), "schedule", "zone"), ids=lambda row: row["schedule"] + row["zone"]
+    "row",
+    table(read(ZONES), "schedule", "zone"),
+    ids=lambda row: f"{row['schedule']} {row['zone']} {row['after']}",
 )
 def test_every_clock_change_example_runs_when_the_page_says(row: dict[str, str]) -> None:
     expected = [text.strip() for text in row["runs"].split(",")]
-    after = datetime.fromisoformat(row["after"])
-    runs = next_runs(row["schedule"].strip("`"), row["zone"], after, len(expected))
-    local = [run.astimezone(ZoneInfo(row["zone"])).isoformat() for run in runs]
-    assert local == expected
+    kind, after = ScheduleType(row["type"]), datetime.fromisoformat(row["after"])
+    anchor = after if kind is ScheduleType.INTERVAL else None
+    schedule = Schedule(type=kind, expression=row["schedule"].strip("`"), anchor=anchor)
+    runs = preview(schedule, row["zone"], after, len(expected))
+    assert [run["local"] for run in runs] == expected
+    reasons = [run["reason"] for run in runs if "reason" in run]
+    assert reasons[:1] == [row["the preview says"]][: bool(row["the preview says"])]
+
+
+def test_from_04_to_21_oclock_every_wall_time_comes_once_in_every_zone() -> None:
+    assert "From 04:00 to 21:00" in read(ZONES)
+    for zone in available_timezones() - {"Factory", "localtime"}:
+        for change in shifts(zone, 2024, 2037):
+            first, end = sorted((change.at + change.before, change.at + change.after))
+            assert first.hour >= 21 or end.hour * 60 + end.minute <= 4 * 60, (zone, change)
+
+
+@pytest.mark.parametrize(
+    "row",
+    table(read(ZONES), "written elsewhere", "write here"),
+    ids=lambda row: row["written elsewhere"],
+)
+def test_what_others_write_is_refused_and_what_the_page_says_instead_is_read(
+    row: dict[str, str],
+) -> None:
+    with pytest.raises(ScheduleError, match=r"write|take this out|no year field"):
+        validate_schedule(_cron(row["written elsewhere"]), "UTC", DUE)
+    validate_schedule(_cron(row["write here"]), "UTC", DUE)
+
+
+def _cron(cell: str) -> Schedule:
+    return Schedule(type=ScheduleType.CRON, expression=cell.strip("`"))

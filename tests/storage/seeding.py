@@ -19,10 +19,11 @@ _ROWS_A_JOB = 3
 _CONCURRENT = 4
 
 
-async def store_jobs(app: App, job: Job, ids: Sequence[str]) -> None:
+async def store_jobs(app: App, job: Job, ids: Sequence[str], *, whole: bool = True) -> None:
     """Stores a job under each of these ids, as of the app's clock; its zone comes into use.
 
-    Shards are filled by transactions of up to 99 rows: job, due row and pointer of each job.
+    Each has its job row, due row and pointer; without `whole` the due row alone. No definition is
+    stored: a run of such a job cannot start.
 
     Raises:
         ValueError: the job has no run ahead.
@@ -45,17 +46,17 @@ async def store_jobs(app: App, job: Job, ids: Sequence[str]) -> None:
             changes: list[Change] = []
             for one in some:
                 mine: Due = replace(due, job_id=one)
-                changes += [
-                    Insert(JOB_PREFIX + one, {**columns, "job_id": one}),
-                    Upsert(mine.key, mine.columns()),
-                    Upsert(mine.next_key, mine.pointer()),
-                ]
+                changes.append(Upsert(mine.key, mine.columns()))
+                if whole:
+                    row = Insert(JOB_PREFIX + one, {**columns, "job_id": one})
+                    changes += [row, Upsert(mine.next_key, mine.pointer())]
             await app.storage.jobs.commit(shard, changes)
 
+    size = MAX_CHANGES // _ROWS_A_JOB if whole else MAX_CHANGES
     some_jobs = [
         store(shard, some)
         for shard, members in by_shard.items()
-        for some in batched(members, MAX_CHANGES // _ROWS_A_JOB, strict=False)
+        for some in batched(members, size, strict=False)
     ]
     await asyncio.gather(*some_jobs)
     await _count(app, {shard: len(members) for shard, members in by_shard.items()})

@@ -27,6 +27,19 @@ async def test_a_run_starts_in_its_very_second(sim: Simulation) -> None:
     await sim.assert_nothing_left()
 
 
+async def test_the_log_tells_by_how_much_a_run_started_after_its_instant(
+    sim: Simulation, caplog: pytest.LogCaptureFixture
+) -> None:
+    schedule = {"type": "once", "expression": "2026-11-23T02:02:37Z"}
+    await sim.create("job", {"id": "one"}, {"id": "two"}, schedule=schedule)
+    await sim.run(START.replace(minute=2, second=30))
+    await sim.be_down(seconds=15)
+    with caplog.at_level("INFO", "scheduler"):
+        await sim.run()
+    started = [one for one in caplog.records if getattr(one, "action", "") == "execution_started"]
+    assert [one.__dict__["lateness_seconds"] for one in started] == [8]
+
+
 async def test_a_job_due_before_the_next_tick_is_announced_when_it_is_made(
     sim: Simulation,
 ) -> None:
