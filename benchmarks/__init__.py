@@ -1,1 +1,1 @@
-"""What the scheduler costs: storage requests, rows, time. `docs/performance.md` tells the figures."""
+"""What the scheduler costs: requests to storage, rows, time; `docs/performance.md` tells it."""

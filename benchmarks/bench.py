@@ -1,11 +1,11 @@
 """A scheduler on an emulator of its own, whose requests to storage are counted."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 from cryptography.fernet import Fernet
@@ -31,10 +31,11 @@ type Figures = dict[str, Any]
 
 @dataclass(frozen=True)
 class Measured:
-    """What a piece of work cost, and how long it took."""
+    """What a piece of work cost, how long it took, and the processor time of this process."""
 
     cost: Cost
     seconds: float
+    cpu_seconds: float
 
 
 @dataclass
@@ -46,12 +47,18 @@ class Bench:
     tally: Tally
     connection_string: str
 
+    def delay_requests(self, seconds: float) -> None:
+        """Has each further request of the app wait so long before it is sent."""
+        self.tally.delay = seconds
+
     async def tick(self) -> Measured:
         """One tick, and whatever it hands on through the relay queue, as one host takes it."""
-        before, began = self.tally.cost(), perf_counter()
+        before, began, cpu = self.tally.cost(), perf_counter(), process_time()
         await self.app.run_tick()
-        await self._relay()
-        return Measured(self.tally.cost() - before, perf_counter() - began)
+        if (self.tally.cost() - before).requests["relay send"]:
+            await self._relay()
+        seconds = perf_counter() - began
+        return Measured(self.tally.cost() - before, seconds, process_time() - cpu)
 
     async def upkeep(self) -> Cost:
         """One upkeep."""
@@ -80,10 +87,8 @@ class Bench:
 
 
 @asynccontextmanager
-async def fresh(
-    *, delay: float = 0, timezones: Sequence[str] | None = None
-) -> AsyncIterator[Bench]:
-    """A bench on an empty emulator; each request of the app first waits `delay` seconds."""
+async def fresh() -> AsyncIterator[Bench]:
+    """A bench on an emulator that is empty but for the relay queue."""
     with Azurite() as azurite:
         tally, clock = Tally(), ManualClock(START)
         values: dict[str, Any] = {
@@ -91,14 +96,13 @@ async def fresh(
             "storage_connection_string": azurite.connection_string,
             "encryption_keys": (Fernet.generate_key().decode(),),
         }
-        if timezones is not None:
-            values["timezones"] = tuple(timezones)
         app = App(
             Settings.model_validate(values),
             clock=clock,
-            transport=lambda: CountingTransport(tally, delay=delay),
+            transport=lambda: CountingTransport(tally),
         )
         try:
+            await app.storage.queues.ensure(relay_queue_name(app.settings.name))
             yield Bench(app, clock, tally, azurite.connection_string)
         finally:
             await app.close()

@@ -37,11 +37,15 @@ class Cost:
 
 @dataclass
 class Tally:
-    """What the transports that share it have counted so far."""
+    """What the transports that share it have counted so far.
+
+    Each request first waits `delay` seconds.
+    """
 
     requests: Counter[str] = field(default_factory=Counter)
     rows: int = 0
     filters: list[str] = field(default_factory=list)
+    delay: float = 0
 
     def cost(self) -> Cost:
         """All so far; the difference of two of them is what was done between."""
@@ -53,19 +57,18 @@ class Tally:
 
 
 class CountingTransport(AioHttpTransport):  # type: ignore[misc]
-    """The SDK's own transport, which counts; each request first waits `delay` seconds."""
+    """The SDK's own transport, which counts."""
 
-    def __init__(self, tally: Tally, *, delay: float = 0) -> None:
+    def __init__(self, tally: Tally) -> None:
         super().__init__()
         self._tally = tally
-        self._delay = delay
 
     async def send(self, request: Any, **options: Any) -> Any:  # noqa: ANN401
         """Sends one request, and counts it."""
         kind = kind_of(request)
         self._tally.requests[kind] += 1
-        if self._delay:
-            await asyncio.sleep(self._delay)
+        if self._tally.delay:
+            await asyncio.sleep(self._tally.delay)
         response = await super().send(request, **options)
         if kind.endswith(" query"):
             self._tally.filters.append(filter_of(request))

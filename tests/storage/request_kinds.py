@@ -31,7 +31,7 @@ def kind_of(request: Any) -> str:  # noqa: ANN401
 
 def filter_of(request: Any) -> str:  # noqa: ANN401
     """The `$filter` of a query, "" when it has none."""
-    return parse_qs(urlsplit(request.url).query).get("$filter", [""])[0]
+    return "".join(parse_qs(urlsplit(str(request.url)).query).get("$filter", []))
 
 
 def _table(text: str) -> str:

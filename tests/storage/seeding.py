@@ -7,23 +7,26 @@ from dataclasses import replace
 from itertools import batched
 
 from scheduler.app import App
-from scheduler.dispatch.ids import SHARDS, shard_of
+from scheduler.dispatch.ids import shard_of
 from scheduler.jobs.catalog import COUNT_KEY, JOB_PREFIX, new_revision
 from scheduler.jobs.due import Due
 from scheduler.jobs.job_row import job_columns
 from scheduler.jobs.model import Job, JobId
 from scheduler.schedule.plan import plan_job
 from scheduler.storage.tables import MAX_CHANGES, Change, Insert, Upsert
+from scheduler.storage.values import number
 
 _ROWS_A_JOB = 3
 _CONCURRENT = 4
 
 
-async def store_jobs(app: App, job: Job, ids: Sequence[str], *, whole: bool = True) -> None:
+async def store_jobs(
+    app: App, job: Job, ids: Sequence[str], *, whole: bool = True, definitions: bool = False
+) -> None:
     """Stores a job under each of these ids, as of the app's clock; its zone comes into use.
 
-    Each has its job row, due row and pointer; without `whole` the due row alone. No definition is
-    stored: a run of such a job cannot start.
+    Each has its job row, due row and pointer; without `whole` the due row alone. Runs can start
+    only of those that are stored with their `definitions`.
 
     Raises:
         ValueError: the job has no run ahead.
@@ -37,19 +40,27 @@ async def store_jobs(app: App, job: Job, ids: Sequence[str], *, whole: bool = Tr
     for one in ids:
         by_shard[shard_of(one)].append(JobId(one))
     gate = asyncio.Semaphore(_CONCURRENT)
-    columns = job_columns(
-        job, job.hash, revision=due.revision, changed=now, created=now, now=now
-    )
 
     async def store(shard: str, some: Sequence[JobId]) -> None:
         async with gate:
             changes: list[Change] = []
             for one in some:
+                named = replace(job, id=one)
+                if definitions:
+                    await app.definitions.put(named)
                 mine: Due = replace(due, job_id=one)
                 changes.append(Upsert(mine.key, mine.columns()))
                 if whole:
-                    row = Insert(JOB_PREFIX + one, {**columns, "job_id": one})
-                    changes += [row, Upsert(mine.next_key, mine.pointer())]
+                    columns = job_columns(
+                        named,
+                        named.hash,
+                        revision=mine.revision,
+                        changed=now,
+                        created=now,
+                        now=now,
+                    )
+                    changes.append(Insert(JOB_PREFIX + one, columns))
+                    changes.append(Upsert(mine.next_key, mine.pointer()))
             await app.storage.jobs.commit(shard, changes)
 
     size = MAX_CHANGES // _ROWS_A_JOB if whole else MAX_CHANGES
@@ -63,7 +74,7 @@ async def store_jobs(app: App, job: Job, ids: Sequence[str], *, whole: bool = Tr
 
 
 async def _count(app: App, added: dict[str, int]) -> None:
-    for shard in SHARDS:
+    for shard, more in added.items():
         row = await app.storage.jobs.get(shard, COUNT_KEY)
-        count = added.get(shard, 0) + (int(str(row.values["count"])) if row else 0)
+        count = more + (number(row.values["count"]) if row is not None else 0)
         await app.storage.jobs.commit(shard, [Upsert(COUNT_KEY, {"v": 1, "count": count})])
