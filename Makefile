@@ -3,13 +3,14 @@ VENV_PYTHON := .venv/bin/python
 PORT ?= 7071
 export PORT
 
-.PHONY: help setup run test faults check serve clean
+.PHONY: help setup run test faults bench-tick check serve clean
 
 help:
 	@echo "make run    starts everything, runs the example job with visible progress, and stops"
 	@echo "make serve  serves the scheduler on PORT (7071) until Ctrl-C; data stay in .local/"
 	@echo "make test   runs all checks and the whole test suite"
 	@echo "make faults breaks storage at every single request, not at a sample; takes half an hour"
+	@echo "make bench-tick  measures what the tick costs; writes OUT (.local/bench-tick.json)"
 	@echo "make check  runs the checks alone: lint, format, types, import rules"
 	@echo "make setup  installs what is missing, and nothing else"
 	@echo "make clean  removes all that was made here, the data in .local/ too"
@@ -35,6 +36,9 @@ test: check
 
 faults: setup
 	FAULTS=all $(VENV_PYTHON) -m pytest -n 3 --dist worksteal -m faults
+
+bench-tick: setup
+	@$(VENV_PYTHON) -m benchmarks.tick $(if $(OUT),--out $(OUT))
 
 clean:
 	@if [ -x $(VENV_PYTHON) ]; then $(VENV_PYTHON) -m tools.lock; fi

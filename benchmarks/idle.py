@@ -7,7 +7,7 @@ from benchmarks.bench import FAR_AWAY, Bench, Figures, fresh, ids, job_on
 from tests.storage.counting import Cost
 from tests.storage.seeding import store_jobs
 
-CASES = ((0, 0), (1, 100), (24, 100), (24, 5_000))
+CASES = ((0, 0), (1, 100), (6, 100), (24, 100), (24, 5_000))
 """Zones in use, and stored jobs; six of the zones are declared."""
 MINUTES_AN_HOUR = 60
 _PASSES = timedelta(minutes=11)

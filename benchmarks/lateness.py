@@ -5,6 +5,8 @@ runs the emulator, the host and this program.
 """
 
 import asyncio
+import os
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import quantiles
@@ -57,13 +59,13 @@ async def measure() -> Figures:
         }
         app = App(Settings.load(environment))
         try:
-            with start_dev_host(environment, flags=["--no-http"]):
-                return await _both(app, stamps)
+            with start_dev_host(environment, flags=["--no-http"]) as host:
+                return await _both(app, stamps, {"host": host.pid, "emulator": azurite.pid or 0})
         finally:
             await app.close()
 
 
-async def _both(app: App, stamps: Path) -> Figures:
+async def _both(app: App, stamps: Path, processes: Mapping[str, int]) -> Figures:
     first = _next_minute(datetime.now(UTC) + AHEAD)
     second = first + BETWEEN
     for name, start, seconds in (("spread", first, 60), ("burst", second, 1)):
@@ -71,12 +73,30 @@ async def _both(app: App, stamps: Path) -> Figures:
             at = start + timedelta(seconds=number)
             mine = [f"{name}-{one}" for one in range(RUNS) if one * seconds // RUNS == number]
             await _store(app, mine, at)
+    before = {name: _cpu_seconds(pid) for name, pid in processes.items()}
     lines = await _all_stamps(stamps, 2 * RUNS, second + timedelta(seconds=DEADLINE_SECONDS))
-    figures: Figures = {"hosts": HOSTS, "zones": len(TIMEZONES), "runs": RUNS}
+    used = {name: _cpu_seconds(pid) - before[name] for name, pid in processes.items()}
+    a_run = {name: round(1000 * seconds / (2 * RUNS), 1) for name, seconds in used.items()}
+    figures: Figures = {
+        "hosts": HOSTS,
+        "zones": len(TIMEZONES),
+        "runs": RUNS,
+        "cpu_milliseconds_a_run": a_run,
+    }
+    print(f"  processor time of a run, in ms: {a_run}")
     for name in ("spread", "burst"):
         figures[name] = await _figures(app, name, lines)
         print(_line(name, figures[name]))
     return figures
+
+
+def _cpu_seconds(pid: int) -> float:
+    """The processor time that a process has used so far; 0 where there is no /proc."""
+    path = Path(f"/proc/{pid}/stat")
+    if not path.exists():
+        return 0.0
+    user, system = path.read_text("utf-8").rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 def _next_minute(instant: datetime) -> datetime:

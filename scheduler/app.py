@@ -22,7 +22,6 @@ from scheduler.clock import Clock, SystemClock
 from scheduler.dispatch.control import Control
 from scheduler.dispatch.dispatcher import Dispatcher
 from scheduler.dispatch.run_index import RunIndex
-from scheduler.errors import StorageUnavailable
 from scheduler.execution.engine import Engine
 from scheduler.execution.parts import ExecutionParts
 from scheduler.execution.relay import Relay
@@ -271,17 +270,17 @@ class App:
 
 
 async def _all_of(*parts: Callable[[], Awaitable[int | None]]) -> list[int | None]:
-    """Does one after the other, also when one fails for want of storage; what they return.
+    """Does one after the other, also when one fails; what they return.
 
     Raises:
-        StorageUnavailable: the first of the failures, at the end.
+        Exception: the first of the failures, at the end.
     """
     results: list[int | None] = []
-    failures: list[StorageUnavailable] = []
+    failures: list[Exception] = []
     for part in parts:
         try:
             results.append(await part())
-        except StorageUnavailable as error:
+        except Exception as error:
             failures.append(error)
     for failure in failures:
         raise failure

@@ -134,14 +134,15 @@ class Backfills:
     async def _past(self, job: Job, span: BackfillBody, wanted: list[datetime]) -> _Past:
         if not wanted:
             return _Past({}, (), None)
+        # In this order, in which a run goes: from the due row to the `run:` row to the execution.
+        planned = await self._catalog.next_run(job.id)
+        queue = self._dispatcher.queue_of(job.timezone)
+        arriving = await self._runs.announced(queue, job.id, wanted[0], wanted[-1])
         states: dict[datetime, dict[int, RunState]] = {}
         async for execution_id, state in self._store.states(job.id, wanted[0], wanted[-1]):
             key = parse_execution_id(execution_id)
             if key is not None and not key.is_manual:
                 states.setdefault(key.time, {})[key.backfill_number] = state
-        queue = self._dispatcher.queue_of(job.timezone)
-        arriving = await self._runs.announced(queue, job.id, wanted[0], wanted[-1])
-        planned = await self._catalog.next_run(job.id)
         return _Past(states, arriving, planned.nominal if planned else None)
 
 

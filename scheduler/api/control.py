@@ -48,11 +48,11 @@ class Controls:
             StorageUnavailable: storage cannot be reached.
         """
         asked = read_model(ControlBody, body, "the control word")
-        before = await self._control.read()
         by = caller.principal.id if caller.principal else ""
         word = await self._control.write(asked.state, asked.note, by)
         await self._audit.record(caller, "set_control", f"control:{word.state}")
-        if word.state is ControlState.RUNNING and before.state is not ControlState.RUNNING:
+        await self._control.mark_zones()
+        if word.state is ControlState.RUNNING:
             await self._go_on()
         return _document(word)
 
@@ -60,8 +60,8 @@ class Controls:
         """Does what the timers would do within a minute."""
         try:
             async with asyncio.timeout(RESUME_SECONDS):
-                await self._tick.run()
                 await self._upkeep.run()
+                await self._tick.run()
         except (StorageUnavailable, TimeoutError):
             log.warning("the timers start what was held", extra={"action": "resume_delayed"})
 

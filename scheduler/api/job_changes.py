@@ -109,7 +109,7 @@ class JobChanges:
         )
         if not keeps_plan:
             require_a_run(job, since)
-            await self._announce_overdue(row.job_id, now)
+            await self.announce_overdue(row.job_id)
         await self._dispatcher.open_zone(job.timezone)
         definition = await self._definitions.put(job)
         due = plan_job(job, row.revision if keeps_plan else new_revision(), since)
@@ -122,10 +122,14 @@ class JobChanges:
         changed = await self._catalog.require(job.id)
         return JobReply(self.view(job, changed, "job changed"), changed.version)
 
-    async def _announce_overdue(self, job_id: str, now: datetime) -> None:
-        """Announces a run that is due and a late tick has not seen: the change would lose it."""
+    async def announce_overdue(self, job_id: str) -> None:
+        """Announces a run that is due and no tick has seen: a change of its job would lose it.
+
+        Raises:
+            StorageUnavailable: storage cannot be reached.
+        """
         planned = await self._catalog.next_run(job_id)
-        if planned is not None and planned.nominal <= now:
+        if planned is not None and planned.nominal <= self._clock.now():
             due = await self._catalog.due(job_id, planned.due_key)
             if due is not None:
                 await self._tick.announce([DueRow(due, None)])

@@ -248,6 +248,7 @@ class Jobs:
         row = await self._catalog.require(job_id)
         principal.require_step_types(row.step_types)
         check_match(if_match, row.version)
+        await self._changes.announce_overdue(job_id)
         await self._catalog.delete(row)
         await self._audit.record(caller, "delete_job", f"job:{job_id}")
         return {"message": f"job {job_id} deleted", "job_id": job_id}

@@ -13,7 +13,7 @@ from scheduler.dispatch.control import Control, ControlState, ControlWord
 from scheduler.dispatch.dispatcher import Dispatcher, ZoneQueue
 from scheduler.dispatch.queue_names import poison_queue_name
 from scheduler.errors import SchedulerError, StorageUnavailable
-from scheduler.execution.admission import SLOT_PREFIX, WAIT_PREFIX, WAITS_END
+from scheduler.execution.slots import SLOT_PREFIX, WAIT_PREFIX, WAITS_END
 from scheduler.schedule.heartbeat import Beat, Heartbeat
 from scheduler.schedule.zones import tzdata_version
 from scheduler.security.encryption import Cipher

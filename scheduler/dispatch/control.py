@@ -13,6 +13,7 @@ from scheduler.dispatch.dispatcher import Dispatcher
 from scheduler.dispatch.ids import Trigger
 from scheduler.errors import ConflictingWrite
 from scheduler.storage.account import Storage
+from scheduler.storage.contention import pauses
 from scheduler.storage.tables import Delete, Row, Upsert
 from scheduler.storage.values import instant, optional_text
 
@@ -52,7 +53,7 @@ class ControlWord:
 
 def zone_state(row: Row) -> ControlState:
     """What a zone's mark says."""
-    return ControlState(str(row.values["state"]))
+    return _state(str(row.values["state"]))
 
 
 class Control:
@@ -73,14 +74,14 @@ class Control:
         if row is None:
             return ControlWord()
         return ControlWord(
-            state=ControlState(str(row.values["state"])),
+            state=_state(str(row.values["state"])),
             note=optional_text(row.values.get("note")),
             changed_at=instant(row.values["changed_at"]),
             changed_by=optional_text(row.values.get("changed_by")),
         )
 
     async def write(self, state: ControlState, note: str | None, changed_by: str) -> ControlWord:
-        """Says the word, and marks every zone in use; what a crash leaves out, upkeep marks."""
+        """Says the word. It reaches the starts once the zones are marked with it."""
         word = ControlWord(
             state=state, note=note, changed_at=self._clock.now(), changed_by=changed_by
         )
@@ -95,12 +96,29 @@ class Control:
             },
         )
         await self._control.commit(_PARTITION, [row])
-        queues = [zone.queue async for zone in self._dispatcher.zones_in_use()]
-        await asyncio.gather(*(self.mark(queue, state) for queue in queues))
         return word
 
-    async def mark(self, queue: str, state: ControlState) -> None:
-        """Marks a zone, or takes its mark away."""
+    async def mark_zones(self) -> None:
+        """Marks every zone in use with the word; what a crash leaves out, upkeep marks."""
+        queues = [zone.queue async for zone in self._dispatcher.zones_in_use()]
+        await asyncio.gather(*map(self.mark, queues))
+
+    async def mark(self, queue: str) -> None:
+        """Marks a zone with the word as it stands, or takes its mark away.
+
+        Two that mark with different words at once end with the later one, since each looks at the
+        word again once it has marked.
+        """
+        state = (await self.read()).state
+        for pause in pauses():
+            await self._mark(queue, state)
+            now = (await self.read()).state
+            if now is state:
+                return
+            state = now
+            await asyncio.sleep(pause)
+
+    async def _mark(self, queue: str, state: ControlState) -> None:
         if state is not ControlState.RUNNING:
             await self._zones.commit(queue, [Upsert(ZONE_STATE, {"v": 1, "state": state})])
             return
@@ -108,3 +126,11 @@ class Control:
             await self._zones.commit(queue, [Delete(ZONE_STATE, None)])
         except ConflictingWrite:
             return  # there was none
+
+
+def _state(text: str) -> ControlState:
+    """The word that a row holds. One that only a later version knows keeps everything still."""
+    try:
+        return ControlState(text)
+    except ValueError:
+        return ControlState.STOPPED

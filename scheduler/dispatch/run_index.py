@@ -11,7 +11,7 @@ from enum import StrEnum
 from scheduler.dispatch.ids import ExecutionId, Trigger, scheduled_id
 from scheduler.errors import ConflictingWrite
 from scheduler.storage.keys import after
-from scheduler.storage.tables import MAX_CHANGES, Delete, Merge, Row, Table, Upsert, Value
+from scheduler.storage.tables import MAX_CHANGES, Merge, Row, Table, Upsert, Value
 from scheduler.storage.values import instant, number, optional_instant, optional_text
 
 PREFIX = "run:"
@@ -170,18 +170,6 @@ class RunIndex:
             StorageUnavailable: storage cannot be reached.
         """
         await self._merge(zone_queue, entry, placed(place, now))
-
-    async def withdraw(self, zone_queue: str, entry: RunEntry) -> None:
-        """Removes the row of a run that is not to be, unless it has been made again meanwhile.
-
-        Raises:
-            StorageUnavailable: storage cannot be reached.
-        """
-        change = Delete(run_key(entry.announcement.execution_id), entry.etag)
-        try:
-            await self._zones.commit(zone_queue, [change])
-        except ConflictingWrite:
-            return
 
     async def sent_again(self, zone_queue: str, entry: RunEntry, now: datetime) -> str | None:
         """Marks a row as sent again now; returns its ETag, None when it is not as it was read.

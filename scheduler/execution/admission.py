@@ -7,59 +7,32 @@ that pass each other, one always sees the other, so no run is left waiting besid
 import asyncio
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from scheduler.clock import Clock
 from scheduler.dispatch.control import ZONE_STATE, ControlState, zone_state
 from scheduler.dispatch.ids import ExecutionId, Trigger
-from scheduler.dispatch.run_index import Place, entry_of, placed, run_key
+from scheduler.dispatch.run_index import Place, RunEntry, entry_of, placed, run_key
 from scheduler.errors import ConflictingWrite, StorageUnavailable
+from scheduler.execution.slots import (
+    SLOT_PREFIX,
+    WAIT_PREFIX,
+    WAITS_END,
+    Granted,
+    HandedOver,
+    Look,
+    Moved,
+    may_start,
+    slot_holder,
+)
 from scheduler.settings import Settings
 from scheduler.storage.contention import pauses
 from scheduler.storage.keys import sortable
 from scheduler.storage.tables import Delete, Insert, Merge, Row, Table, Upsert, Value
 
-SLOT_PREFIX = "slot:"
-WAIT_PREFIX = "wait:"
-WAITS_END = "wait;"
 _WAITERS_SEEN = 8
 _RUN_ROW = 2
 """The place of the `run:` row in the transaction that grants a slot to a waiter."""
-
-
-@dataclass(frozen=True, slots=True)
-class Granted:
-    """A slot that a run now holds; `etag` is the slot row's."""
-
-    slot: str
-    etag: str
-
-
-@dataclass(frozen=True, slots=True)
-class HandedOver:
-    """A parked run that got a slot: its start has to be sent."""
-
-    execution_id: ExecutionId
-    granted: Granted
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """A zone right now: its free slots, the first waiters that may start, the control word."""
-
-    free: Sequence[str]
-    waiters: Sequence[Row]
-    state: ControlState = ControlState.RUNNING
-
-
-def slot_holder(row: Row) -> ExecutionId:
-    """The run that holds a slot, by the slot's row; "" where that does not say."""
-    return ExecutionId(str(row.values.get("execution_id") or ""))
-
-
-class Moved(Exception):
-    """A row of the run is of another version than was thought: read it, and think again."""
 
 
 class Admission:
@@ -96,7 +69,7 @@ class Admission:
     async def _admitted_waiters(self, queue: str, state: ControlState) -> list[Row]:
         """The waiters that may start although not all may."""
         rows = self._zones.query(queue, WAIT_PREFIX, WAITS_END)
-        return [row async for row in rows if _admitted(row, state)]
+        return [row async for row in rows if may_start(row, state)]
 
     async def grant(
         self, queue: str, execution_id: ExecutionId, run_etag: str, look: Look
@@ -253,6 +226,19 @@ class Admission:
             await asyncio.sleep(pause)
         raise StorageUnavailable(f"the rows of {execution_id} change all the time")
 
+    async def forget(self, queue: str, entry: RunEntry) -> bool:
+        """Removes what a run has that is not to be, if its `run:` row is as it was read.
+
+        Raises:
+            StorageUnavailable: storage cannot be reached.
+        """
+        execution_id = entry.announcement.execution_id
+        changes = [Delete(run_key(execution_id), entry.etag)]
+        held = await self.held(queue, execution_id, entry.slot) if entry.slot else None
+        if held is not None:
+            changes.append(Delete(held.slot, held.etag))
+        return await self._removed(queue, changes)
+
     async def leave_slots(self, queue: str, execution_id: ExecutionId) -> None:
         """Removes every slot row of a run that is over: however it came to be left.
 
@@ -290,8 +276,3 @@ class Admission:
             )
         except ConflictingWrite:
             return
-
-
-def _admitted(waiter: Row, state: ControlState) -> bool:
-    newcomer = str(waiter.values.get("newcomer") or "")
-    return newcomer == "" or state.admits(Trigger(newcomer))

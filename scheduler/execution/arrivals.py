@@ -9,13 +9,12 @@ from scheduler.dispatch.run_index import Announcement
 from scheduler.errors import ConflictingWrite, StorageUnavailable
 from scheduler.execution.graph import initial_states
 from scheduler.execution.model import Run
-from scheduler.execution.overlap import OverlapRule, skipped
+from scheduler.execution.overlap import OverlapRule, overlap_of, skipped
 from scheduler.execution.store import ExecutionStore, Stored
 from scheduler.jobs.catalog import Catalog
 from scheduler.jobs.definitions import Definitions
 from scheduler.jobs.job_row import JobRow
-from scheduler.jobs.model import Job, Overlap
-from scheduler.schedule.plan import due_again
+from scheduler.jobs.model import Job
 
 
 class Arrivals:
@@ -48,8 +47,10 @@ class Arrivals:
             return None
         return row, await self._definitions.load(row.job_id, row.definition)
 
-    async def arrive(self, announced: Announcement) -> Stored[Run] | None:
+    async def arrive(self, announced: Announcement, *, enters: bool = True) -> Stored[Run] | None:
         """Makes the execution of an announcement; None when the announcement is void.
+
+        Unless it `enters`, whether it overlaps with another is left to be decided later.
 
         Raises:
             StorageUnavailable: storage cannot be reached.
@@ -75,28 +76,13 @@ class Arrivals:
         # The zone of the queue that announced it: its slot and its `run:` row are there.
         run = replace(run, timezone=announced.timezone)
         try:
+            if not enters:
+                return await self._store.create(run)
             return await self._overlap.enter(run, None, now)
         except ConflictingWrite as error:
             if error.index != 0:
                 raise StorageUnavailable(f"{run.execution_id} changes all the time") from error
             return await self._store.run(announced.execution_id)
-
-    async def give_back(self, announced: Announcement) -> bool:
-        """Puts a run that may not start yet back to its job's coming ones, for catch_up to decide.
-
-        Returns False when it is to be dropped, or skipped, whatever the control word says.
-
-        Raises:
-            StorageUnavailable: storage cannot be reached.
-        """
-        row = await self._catalog.find(key_of(announced.execution_id).job_id)
-        if row is None or _is_stale(announced, row) or _reason_to_skip(announced, row) is not None:
-            return False
-        job = await self._definitions.load(row.job_id, row.definition)
-        due = due_again(job, row.revision, announced.scheduled)
-        if due is not None:
-            await self._catalog.put_back(due)
-        return due is not None
 
     async def _make_skipped(
         self, announced: Announcement, row: JobRow | None, reason: str, now: datetime
@@ -132,7 +118,6 @@ def new_run(
     inline: bool = False,
 ) -> Run:
     """A pending execution of a job."""
-    schedule = job.schedule
     return Run(
         execution_id=execution_id,
         job_name=job.name,
@@ -144,7 +129,7 @@ def new_run(
         deadline=now + timedelta(seconds=job.timeout_seconds),
         progress_at=now,
         steps=initial_states(job),
-        overlap=Overlap.ALLOW if schedule is None else schedule.overlap,
+        overlap=overlap_of(job, trigger, scheduled, now),
         priority=job.priority,
         requested_by=requested_by,
         inline=inline,

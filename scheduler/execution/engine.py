@@ -16,7 +16,6 @@ from scheduler.dispatch.ids import ExecutionId
 from scheduler.dispatch.messages import Message, MessageKind, decode
 from scheduler.dispatch.queue_names import poison_queue_name
 from scheduler.errors import RowTooLarge, StorageUnavailable, UnreadableMessage
-from scheduler.execution.admission import Moved
 from scheduler.execution.attempt import Attempts
 from scheduler.execution.claim import Claim, Recorded
 from scheduler.execution.claims import Claims
@@ -25,6 +24,7 @@ from scheduler.execution.lease import Lease
 from scheduler.execution.outcome import Outcome
 from scheduler.execution.prepared import Prepared
 from scheduler.execution.receive import StepReceiver
+from scheduler.execution.slots import Moved
 from scheduler.execution.start import Starter
 from scheduler.execution.store import ExecutionStore
 from scheduler.settings import Settings

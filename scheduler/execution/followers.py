@@ -4,11 +4,12 @@ from scheduler.clock import Clock
 from scheduler.dispatch.dispatcher import Dispatcher, Outgoing
 from scheduler.dispatch.messages import Message, MessageKind
 from scheduler.errors import ConflictingWrite
-from scheduler.execution.admission import Admission, Granted
+from scheduler.execution.admission import Admission
 from scheduler.execution.claim import Recorded
 from scheduler.execution.graph import Graph
 from scheduler.execution.model import Run, StepState
 from scheduler.execution.settle import Settlement
+from scheduler.execution.slots import Granted
 from scheduler.execution.states import RunState, StepStatus
 from scheduler.execution.store import ExecutionStore
 from scheduler.jobs.model import Job

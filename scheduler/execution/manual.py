@@ -80,9 +80,10 @@ class ManualStarts:
             Conflict: `scheduler_stopped`.
             StorageUnavailable: storage cannot be reached; upkeep starts those that were made.
         """
+        queue = await self._dispatcher.open_zone(job.timezone)
+        # In this order: whoever stops the scheduler from now on marks this zone too.
         await self.require_open()
         now = self._clock.now()
-        queue = await self._dispatcher.open_zone(job.timezone)
         runs = [
             new_run(
                 request.execution_id,

@@ -2,7 +2,7 @@
 
 import asyncio
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from scheduler.dispatch.ids import Trigger
 from scheduler.errors import ConflictingWrite
@@ -16,14 +16,15 @@ from scheduler.execution.store import (
     claim_current,
     current_columns,
 )
-from scheduler.jobs.model import Overlap
+from scheduler.jobs.model import CatchUp, Job, Overlap
+from scheduler.schedule.plan import LATE_SECONDS, lateness_allowed
 from scheduler.storage.contention import pauses
 from scheduler.storage.keys import sortable
 from scheduler.storage.tables import Change, Replace, Upsert
 
 MAX_QUEUED = 20
-MAX_BACKFILLED = 200
-"""Somebody asked for these, and saw how many they are."""
+MAX_MADE_UP = 200
+"""Of the runs of a backfill, or of `catch_up: all`: there the number is bounded already."""
 
 
 class OverlapRule:
@@ -89,13 +90,15 @@ class OverlapRule:
             return await self._write(
                 skipped(run, "another run of the job is unfinished", now), etag, []
             )
-        limit = MAX_BACKFILLED if run.trigger is Trigger.BACKFILL else MAX_QUEUED
+        limit = MAX_MADE_UP if _is_made_up(run) else MAX_QUEUED
         queued = await self._store.queued(run.job_id, limit=limit)
         others = [execution_id for _, execution_id in queued if execution_id != run.execution_id]
         if len(others) >= limit:
             reason = f"{limit} runs are waiting for an earlier one already"
             return await self._write(skipped(run, reason, now), etag, [])
-        key = f"{QUEUE_PREFIX}{sortable(run.created_at)}:{run.execution_id}"
+        scheduled = run.trigger is Trigger.SCHEDULE
+        since = run.scheduled_time if scheduled else run.created_at
+        key = f"{QUEUE_PREFIX}{sortable(since)}:{run.execution_id}"
         waiting = Upsert(key, {"execution_id": run.execution_id})
         return await self._write(run, etag, [waiting])
 
@@ -103,6 +106,22 @@ class OverlapRule:
         if etag is None:
             return await self._store.create(run, changes)
         return await self._store.save(run, etag, changes)
+
+
+def overlap_of(job: Job, trigger: Trigger, scheduled: datetime, now: datetime) -> Overlap:
+    """The rule for a run of a job: those that `catch_up: all` makes up for wait for each other."""
+    schedule = job.schedule
+    if schedule is None:
+        return Overlap.ALLOW
+    made_up = trigger is Trigger.SCHEDULE and now - scheduled > lateness_allowed(schedule)
+    if made_up and schedule.catch_up is CatchUp.ALL and schedule.overlap is Overlap.SKIP:
+        return Overlap.QUEUE
+    return schedule.overlap
+
+
+def _is_made_up(run: Run) -> bool:
+    late = run.created_at - run.scheduled_time > timedelta(seconds=LATE_SECONDS)
+    return late or run.trigger is Trigger.BACKFILL
 
 
 def skipped(run: Run, reason: str, now: datetime) -> Run:

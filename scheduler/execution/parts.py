@@ -19,6 +19,7 @@ from scheduler.execution.poison import PoisonWatch
 from scheduler.execution.receive import StepReceiver
 from scheduler.execution.relay import Relay
 from scheduler.execution.settle import Settlement
+from scheduler.execution.standby import Standby
 from scheduler.execution.start import Starter
 from scheduler.execution.store import ExecutionStore
 from scheduler.execution.upkeep import Upkeep
@@ -84,6 +85,7 @@ class ExecutionParts:
             self._runs,
             self._storage.days,
             self._dispatcher,
+            self._clock,
         )
 
     @cached_property
@@ -108,6 +110,15 @@ class ExecutionParts:
             definitions=self._definitions,
             overlap=self._overlap,
             admission=self._admission,
+            standby=Standby(
+                catalog=self._catalog,
+                definitions=self._definitions,
+                store=self._store,
+                runs=self._runs,
+                admission=self._admission,
+                settlement=self._settlement,
+                clock=self._clock,
+            ),
             claims=self._claims,
             settlement=self._settlement,
             followers=self._followers,

@@ -1,13 +1,17 @@
 """What is owed once an execution has ended. Each duty can be repeated; the `run:` row goes last."""
 
+from dataclasses import replace
+
+from scheduler.clock import Clock
 from scheduler.dispatch.dispatcher import Dispatcher
 from scheduler.dispatch.ids import ExecutionId
 from scheduler.dispatch.messages import Message, MessageKind
 from scheduler.dispatch.run_index import RunIndex
 from scheduler.errors import ConflictingWrite
-from scheduler.execution.admission import Admission, Granted
+from scheduler.execution.admission import Admission
 from scheduler.execution.model import Run
 from scheduler.execution.overlap import MAX_QUEUED, OverlapRule
+from scheduler.execution.slots import Granted
 from scheduler.execution.states import RunState
 from scheduler.execution.store import ExecutionStore
 from scheduler.jobs.model import Overlap
@@ -29,6 +33,7 @@ class Settlement:
         runs: RunIndex,
         days: Table,
         dispatcher: Dispatcher,
+        clock: Clock,
     ) -> None:
         self._store = store
         self._overlap = overlap
@@ -36,6 +41,7 @@ class Settlement:
         self._runs = runs
         self._days = days
         self._dispatcher = dispatcher
+        self._clock = clock
 
     async def settle(self, run: Run) -> None:
         """Does all that is owed for an execution that has just ended.
@@ -114,7 +120,10 @@ class Settlement:
                 return
             try:
                 changes = [way_in, Delete(key, None)]
-                await self._store.save(run.now_current(), stored.etag, changes)
+                # Its time counts from now on: it was not its fault that it had to wait.
+                deadline = self._clock.now() + (run.deadline - run.created_at)
+                active = replace(run.now_current(), deadline=deadline)
+                await self._store.save(active, stored.etag, changes)
             except ConflictingWrite:
                 return
             await self._send_start(run.timezone, execution_id)

@@ -12,7 +12,7 @@ from scheduler.dispatch.ids import ExecutionId, Trigger, key_of
 from scheduler.dispatch.messages import Message
 from scheduler.dispatch.run_index import Place, RunEntry, RunIndex
 from scheduler.errors import ConflictingWrite
-from scheduler.execution.admission import Admission, Granted, Look, Moved
+from scheduler.execution.admission import Admission
 from scheduler.execution.arrivals import Arrivals, announcement_of, new_run
 from scheduler.execution.claims import Claims
 from scheduler.execution.followers import Followers
@@ -21,6 +21,8 @@ from scheduler.execution.model import Run
 from scheduler.execution.overlap import OverlapRule
 from scheduler.execution.prepared import Prepared, next_places, with_sent
 from scheduler.execution.settle import Settlement
+from scheduler.execution.slots import Granted, Look, Moved
+from scheduler.execution.standby import Standby
 from scheduler.execution.states import RunState
 from scheduler.execution.store import ExecutionStore, Stored
 from scheduler.jobs.definitions import Definitions
@@ -42,6 +44,7 @@ class Starter:
         definitions: Definitions,
         overlap: OverlapRule,
         admission: Admission,
+        standby: Standby,
         claims: Claims,
         settlement: Settlement,
         followers: Followers,
@@ -54,6 +57,7 @@ class Starter:
         self._definitions = definitions
         self._overlap = overlap
         self._admission = admission
+        self._standby = standby
         self._claims = claims
         self._settlement = settlement
         self._followers = followers
@@ -124,48 +128,27 @@ class Starter:
             if entry is None:
                 log.info("a run that is not known", extra={"action": "message_dropped"})
                 return None
-            admitted = look.state.admits(entry.announcement.trigger)
-            if not admitted and await self._arrivals.give_back(entry.announcement):
-                log.info("a start is put off", extra={"action": "start_put_off"})
-                await self._runs.withdraw(queue, entry)
-                return None
-            stored = await self._arrivals.arrive(entry.announcement)
-        if stored is None:
-            await self._forget(queue, execution_id)
-            return None
-        if self._dispatcher.queue_of(stored.value.timezone) != queue:
-            # Announced in its job's old zone too, before the job moved: the run is in the new one.
-            await self._forget(queue, execution_id)
+            enters = look.state.admits(entry.announcement.trigger)
+            stored = await self._arrivals.arrive(entry.announcement, enters=enters)
+        if stored is None or self._dispatcher.queue_of(stored.value.timezone) != queue:
+            # Void; or announced in its job's old zone too, before the job moved to the new one.
+            await self._forget(queue, entry)
             return None
         if stored.value.state.finished:
             await self._settlement.settle_again(stored.value)
             return None
         run = stored.value
         if run.state is RunState.PENDING and not look.state.admits(run.trigger):
-            await self._hold(queue, run, entry or await self._announce_again(queue, run))
+            announced = entry or await self._announce_again(queue, run)
+            await self._standby.hold(queue, run, announced)
             return None
         return await self.admit(queue, stored, entry, look)
 
-    async def _hold(self, queue: str, run: Run, entry: RunEntry) -> None:
-        """Keeps an execution from starting, without a slot, until the control word lets it."""
-        log.info("a start is held", extra={"action": "start_held"})
-        if entry.place is not Place.WAITING:
-            await self._put_down(queue, run, entry, Place.HELD)
-
-    async def _put_down(self, queue: str, run: Run, entry: RunEntry, place: Place) -> None:
-        """Notes where a run waits without a slot; should it have got one, gives that back."""
-        held = None
-        if entry.slot is not None:
-            held = await self._admission.held(queue, run.execution_id, entry.slot)
-        if held is None:
-            await self._runs.place(queue, entry, place, self._clock.now())
-        else:
-            await self._admission.rest(queue, run.execution_id, held, place)
-            await self._settlement.hand_over(run.timezone)
-
-    async def _forget(self, queue: str, execution_id: ExecutionId) -> None:
+    async def _forget(self, queue: str, entry: RunEntry | None) -> None:
+        """Removes an announcement that is void, unless it has been made again meanwhile."""
         log.info("an announcement that is void", extra={"action": "announcement_dropped"})
-        await self._admission.leave_all(queue, execution_id)
+        if entry is not None and not await self._admission.forget(queue, entry):
+            raise Moved
 
     async def admit(
         self,
@@ -181,25 +164,21 @@ class Starter:
             StorageUnavailable: storage cannot be reached.
         """
         entry = entry or await self._announce_again(queue, stored.value)
+        if stored.value.state is RunState.PENDING:
+            stored = await self._standby.take_turn(stored, entry)
         entered = await self._enter(stored)
         run = entered.value
         if run.state.finished:
             await self._settlement.settle_again(run)
             return None
         if run.overlap is Overlap.QUEUE and not run.holds_current:
-            await self._stand_in_line(queue, run, entry)
+            await self._standby.stand_in_line(queue, run, entry)
             return None
         granted = await self._slot(queue, run, entry, look)
         if granted is None:
             return None
         in_slot = run.in_slot(granted.slot, granted.etag)
         return await self.prepare(Stored(in_slot, entered.etag))
-
-    async def _stand_in_line(self, queue: str, run: Run, entry: RunEntry) -> None:
-        """Lets a run wait for its job's active one."""
-        await self._put_down(queue, run, entry, Place.QUEUED)
-        # The active run may have ended before this one stood in line: then nobody else looks.
-        await self._settlement.start_queued(run.job_id)
 
     async def _enter(self, stored: Stored[Run]) -> Stored[Run]:
         run = stored.value

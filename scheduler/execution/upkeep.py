@@ -15,13 +15,14 @@ from scheduler.dispatch.ids import Trigger, parse_execution_id
 from scheduler.dispatch.messages import Message, MessageKind
 from scheduler.dispatch.run_index import PREFIX, Place, RunEntry, RunIndex, entry_of, run_key
 from scheduler.errors import StorageUnavailable
-from scheduler.execution.admission import WAIT_PREFIX, Admission, slot_holder
+from scheduler.execution.admission import Admission
 from scheduler.execution.arrivals import announcement_of
 from scheduler.execution.claims import Claims
 from scheduler.execution.followers import Followers, running_message
 from scheduler.execution.model import Run
 from scheduler.execution.poison import PoisonWatch
 from scheduler.execution.settle import Settlement
+from scheduler.execution.slots import WAIT_PREFIX, slot_holder
 from scheduler.execution.states import RunState, StepStatus
 from scheduler.execution.store import ExecutionStore, Stored
 from scheduler.jobs.definitions import Definitions
@@ -111,7 +112,7 @@ class Upkeep:
             elif run_key(slot_holder(row)) not in seen:
                 await self._guarded(self._ownerless, zone, row)
         if marked is not state:
-            await self._control.mark(zone.queue, state)
+            await self._control.mark(zone.queue)
         for row in held:
             await self._guarded(partial(self._let_go, state), zone, row)
         if waiting:
@@ -177,11 +178,15 @@ class Upkeep:
             await self._admission.leave_all(zone.queue, stored.value.execution_id)
         elif stored.value.state.finished:
             await self._settlement.settle_again(stored.value)
+        elif entry.place is Place.HELD:
+            return  # neither its time nor its patience runs out while the control word holds it
+        elif entry.place is Place.QUEUED and not stored.value.holds_current:
+            await self._queued(zone, stored.value, entry, now)
         elif now >= stored.value.deadline and not _running(stored.value):
             await self._expire(stored)
         elif entry.place is Place.QUEUED:
             await self._queued(zone, stored.value, entry, now)
-        elif entry.place not in (Place.WAITING, Place.HELD):
+        elif entry.place is not Place.WAITING:
             await self._unfinished(zone, stored.value, entry, now)
 
     def _is_overdue(self, since: datetime, entry: RunEntry, now: datetime) -> bool:

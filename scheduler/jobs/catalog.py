@@ -186,33 +186,6 @@ class Catalog:
         except (KeyError, TypeError, ValueError):
             return None
 
-    async def put_back(self, due: Due) -> None:
-        """Makes this the job's due row, unless the one that it has is earlier still.
-
-        Raises:
-            Conflict: `busy`.
-        """
-        shard = shard_of(due.job_id)
-        for pause in pauses(_TRIES):
-            pointer = await self._jobs.get(shard, due.next_key)
-            changes: list[Change] = [Upsert(due.key, due.columns())]
-            if pointer is None:
-                changes.append(Insert(due.next_key, due.pointer()))
-            elif instant(pointer.values["nominal"]) <= due.nominal:
-                return
-            else:
-                changes += [
-                    Replace(due.next_key, due.pointer(), pointer.etag),
-                    Delete(str(pointer.values["due_key"]), None),
-                ]
-            try:
-                await self._jobs.commit(shard, changes)
-            except ConflictingWrite:
-                await asyncio.sleep(pause)
-                continue
-            return
-        raise Conflict("the job's plan changes all the time: try again", code="busy")
-
     async def _count(self, shard: str, step: int) -> Change:
         row = await self._jobs.get(shard, COUNT_KEY)
         if row is None:

@@ -12,7 +12,7 @@ from itertools import islice
 from scheduler.dispatch.ids import Trigger, scheduled_id
 from scheduler.dispatch.run_index import Announcement
 from scheduler.jobs.due import Due
-from scheduler.jobs.model import CatchUp, Job, Schedule
+from scheduler.jobs.model import CatchUp, Job, Overlap, Schedule
 from scheduler.schedule.triggers import first_instant, instants, jittered, next_instant
 from scheduler.schedule.zones import tzdata_version
 
@@ -23,6 +23,7 @@ MAX_RUNS_A_LOOK = 20_000
 """How many runs of one row are counted, and how many are looked at, in one tick."""
 ERROR_DELAY = timedelta(hours=1)
 _MOMENT = timedelta(microseconds=1)
+_SECOND = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,11 @@ class _Gap:
     more: bool
 
 
+def lateness_allowed(schedule: Schedule) -> timedelta:
+    """By how much a run may be late and simply run; beyond, it is one that was missed."""
+    return timedelta(seconds=LATE_SECONDS + schedule.jitter_seconds)
+
+
 def plan_job(job: Job, revision: str, now: datetime) -> Due | None:
     """The due row of a job as of now; None when it is paused, or never runs by itself."""
     if not job.enabled or job.schedule is None:
@@ -50,14 +56,16 @@ def plan_job(job: Job, revision: str, now: datetime) -> Due | None:
     nominal = first_instant(job.schedule, job.timezone, now)
     if nominal is None:
         return None
-    return _due(job, job.schedule, revision, nominal, now)
-
-
-def due_again(job: Job, revision: str, nominal: datetime) -> Due | None:
-    """The due row that has a job's run of this instant still ahead; None without a schedule."""
-    if job.schedule is None:
-        return None
-    return _due(job, job.schedule, revision, nominal, nominal - _MOMENT)
+    return Due(
+        job_id=job.id,
+        timezone=job.timezone,
+        schedule=job.schedule,
+        revision=revision,
+        nominal=nominal,
+        at=nominal,
+        tzdata=tzdata_version(),
+        since=now,
+    )
 
 
 def derived_again(due: Due, now: datetime) -> Due | None:
@@ -86,7 +94,7 @@ def plan_runs(due: Due, now: datetime, horizon: datetime) -> Plan:
     if fresh is None or fresh.nominal > horizon:
         return Plan((), fresh)
     due, schedule = fresh, fresh.schedule
-    late = timedelta(seconds=LATE_SECONDS + schedule.jitter_seconds)
+    late = lateness_allowed(schedule)
     window = max(timedelta(seconds=schedule.catch_up_window_seconds), late)
     beyond = list(islice(_runs(due, due.nominal, now - window), MAX_RUNS_A_LOOK + 1))
     first = due.nominal if not beyond else None
@@ -94,26 +102,16 @@ def plan_runs(due: Due, now: datetime, horizon: datetime) -> Plan:
     missed = [nominal for nominal in recent if nominal < now - late]
     made_up = _made_up(due, missed)
     given_up = [*beyond, *missed[: len(missed) - len(made_up)]]
-    announcements = [_announcement(due, n) for n in (*made_up, *recent[len(missed) :])]
+    announcements = [
+        *_in_turn([_announcement(due, nominal) for nominal in made_up], due, now),
+        *(_announcement(due, nominal) for nominal in recent[len(missed) :]),
+    ]
     if given_up:
         more = len(beyond) > MAX_RUNS_A_LOOK
         gap = _Gap(len(given_up), given_up[0], given_up[-1], more)
         announcements.append(_skip_record(due, gap))
     last = recent[-1] if recent else max(given_up[-1], now - window)
     return Plan(announcements, _moved(due, last))
-
-
-def _due(job: Job, schedule: Schedule, revision: str, nominal: datetime, since: datetime) -> Due:
-    return Due(
-        job_id=job.id,
-        timezone=job.timezone,
-        schedule=schedule,
-        revision=revision,
-        nominal=nominal,
-        at=nominal,
-        tzdata=tzdata_version(),
-        since=since,
-    )
 
 
 def plan_error(due: Due, message: str, now: datetime) -> Due:
@@ -159,6 +157,13 @@ def _announcement(due: Due, nominal: datetime) -> Announcement:
         due=jittered(nominal, execution_id, due.schedule.jitter_seconds),
         revision=due.revision,
     )
+
+
+def _in_turn(runs: Sequence[Announcement], due: Due, now: datetime) -> list[Announcement]:
+    """Runs to be made up for: a second apart, unless they may overlap, to come in their order."""
+    if due.schedule.overlap is Overlap.ALLOW:
+        return list(runs)
+    return [replace(run, due=now + place * _SECOND) for place, run in enumerate(runs, 1)]
 
 
 def _skip_record(due: Due, gap: _Gap) -> Announcement:

@@ -138,7 +138,8 @@ class Tick:
         now = self._clock.now()
         by_zone: dict[str, list[Announcement]] = defaultdict(list)
         plans: list[tuple[DueRow, Plan]] = []
-        for row in rows:
+        # One row of a job at a time: rows of two would meet in a transaction, and break it.
+        for row in {row.due.job_id: row for row in reversed(rows)}.values():
             plan = self._plan(row.due, now)
             plans.append((row, plan))
             by_zone[row.due.timezone].extend(plan.announcements)

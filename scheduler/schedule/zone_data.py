@@ -6,7 +6,7 @@ gone through until a whole pass, begun some minutes after the first, finds none 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import batched
 
 from scheduler.clock import Clock
@@ -25,6 +25,7 @@ log = get_logger(__name__)
 ROWS_A_CALL = 5_000
 DEPLOYED_AFTER = timedelta(minutes=10)
 """How long after the first pass began another version is taken to be gone."""
+LOOKS_AGAIN = timedelta(hours=1)
 _PARTITION = "control"
 _KEY = "tzdata"
 
@@ -53,27 +54,29 @@ class ZoneData:
         self._jobs = jobs
         self._control = control
         self._clock = clock
-        self._done = False
+        self._looks_again_at = datetime.min.replace(tzinfo=UTC)
 
     async def run(self) -> int:
         """Goes through up to 5,000 due rows, from where it last stopped; how many it changed.
 
-        Once all rows are of this process's version, calls cost nothing.
+        Once all rows are of this process's version, it looks each hour whether that is still so.
 
         Raises:
             StorageUnavailable: storage cannot be reached; the next call goes on.
         """
-        if self._done:
-            return 0
         now = self._clock.now()
+        if now < self._looks_again_at:
+            return 0
         current = await self._read()
         version = tzdata_version()
         if current is None or current.version < version:
             current = Pass(version=version, since=now, begun=now)
         elif current.version > version:
+            # Here is one that makes old rows still: the passes are not over.
+            await self._write(Pass(version=current.version, since=now, begun=now))
             return 0
         if current.done:
-            self._done = True
+            self._looks_again_at = now + LOOKS_AGAIN
             return 0
         changed, current = await self._go_on(current)
         await self._write(current)

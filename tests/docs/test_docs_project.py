@@ -54,8 +54,8 @@ def test_project_settings_changelog_and_readme_agree_on_the_version() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=_ids)
 def test_every_make_target_that_a_page_names_exists(page: Path) -> None:
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text("utf-8"), re.M))
-    commands = r"(?:^|`)make ([a-z]+)"
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.M))
+    commands = r"(?:^|`)make ([a-z-]+)"
     assert set(re.findall(commands, read(page), re.M)) <= targets
 
 

@@ -4,6 +4,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 from itertools import batched
 
 from scheduler.app import App
@@ -48,19 +49,8 @@ async def store_jobs(
                 named = replace(job, id=one)
                 if definitions:
                     await app.definitions.put(named)
-                mine: Due = replace(due, job_id=one)
-                changes.append(Upsert(mine.key, mine.columns()))
-                if whole:
-                    columns = job_columns(
-                        named,
-                        named.hash,
-                        revision=mine.revision,
-                        changed=now,
-                        created=now,
-                        now=now,
-                    )
-                    changes.append(Insert(JOB_PREFIX + one, columns))
-                    changes.append(Upsert(mine.next_key, mine.pointer()))
+                mine = replace(due, job_id=one)
+                changes += _rows(named, mine, now) if whole else [Upsert(mine.key, mine.columns())]
             await app.storage.jobs.commit(shard, changes)
 
     size = MAX_CHANGES // _ROWS_A_JOB if whole else MAX_CHANGES
@@ -71,6 +61,15 @@ async def store_jobs(
     ]
     await asyncio.gather(*some_jobs)
     await _count(app, {shard: len(members) for shard, members in by_shard.items()})
+
+
+def _rows(job: Job, due: Due, now: datetime) -> list[Change]:
+    columns = job_columns(job, job.hash, revision=due.revision, changed=now, created=now, now=now)
+    return [
+        Insert(JOB_PREFIX + job.id, columns),
+        Upsert(due.key, due.columns()),
+        Upsert(due.next_key, due.pointer()),
+    ]
 
 
 async def _count(app: App, added: dict[str, int]) -> None:

@@ -1,4 +1,4 @@
-"""The control word: what starts, what is put off or held, and what happens when runs may start."""
+"""The control word: what starts, what is held, and what happens when runs may start."""
 
 from datetime import timedelta
 from typing import Any
@@ -14,7 +14,8 @@ from tests.storage.scripted import Hold
 from tests.storage.simulation import START, UNDECLARED, Simulated, Simulation
 from tests.storage.wire import Mode
 
-ADMIN = Caller(Principal("root", "root", Role.ADMIN, frozenset({"*"})))
+ADMIN_PRINCIPAL = Principal("root", "root", Role.ADMIN, frozenset({"*"}))
+ADMIN = Caller(ADMIN_PRINCIPAL)
 EVERY_TEN_MINUTES = {"type": "cron", "expression": "*/10 * * * *"}
 EVERY_MINUTE = {"type": "cron", "expression": "* * * * *"}
 SOON = {"type": "once", "expression": "2026-11-23T02:02:30Z"}
@@ -85,7 +86,7 @@ async def test_no_scheduled_run_starts_and_the_missed_are_made_up_for_by_the_pol
 
 
 @pytest.mark.parametrize("zone", ["UTC", UNDECLARED])
-async def test_a_start_already_sent_is_put_off_and_runs_once_when_runs_may_start(
+async def test_a_start_already_sent_is_held_and_runs_once_when_runs_may_start(
     sim: Simulation, zone: str
 ) -> None:
     await announced(sim, timezone=zone, schedule={"expression": "2026-11-23T02:02:30Z"})
@@ -99,23 +100,72 @@ async def test_a_start_already_sent_is_put_off_and_runs_once_when_runs_may_start
     await sim.assert_nothing_left()
 
 
-@pytest.mark.parametrize(("catch_up", "made_up"), [("latest", ["0250"]), ("none", [])])
-async def test_a_start_put_off_for_long_belongs_to_the_gap_that_catch_up_decides_about(
-    sim: Simulation, catch_up: str, made_up: list[str]
+@pytest.mark.parametrize(
+    ("catch_up", "ran", "skipped"),
+    [
+        ("latest", ["0250"], ["3 missed runs", "a later run makes up for it"]),
+        ("all", ["0210", "0220", "0230", "0240", "0250"], []),
+        ("none", [], ["4 missed runs", "(catch_up: none)"]),
+    ],
+)
+async def test_a_start_held_for_long_is_one_of_the_missed_runs_that_catch_up_decides_about(
+    sim: Simulation, catch_up: str, ran: list[str], skipped: list[str]
 ) -> None:
-    schedule = {**EVERY_TEN_MINUTES, "catch_up": catch_up, "overlap": "allow"}
-    await sim.create("job", {"id": "one"}, schedule=schedule)
+    await sim.create("job", {"id": "one"}, schedule={**EVERY_TEN_MINUTES, "catch_up": catch_up})
     await sim.run(START.replace(minute=9))
     await say(sim, "paused")
     await sim.run(START.replace(minute=55))
     await say(sim, "running")
-    await sim.run(minutes=1)
-    ran = [one.execution_id[13:17] for one in sim.script.ran]
-    assert ran == made_up
-    assert [text.partition(",")[0] for text in await skips(sim)] == [
-        f"{5 - len(made_up)} missed runs"
-    ]
+    await sim.run(minutes=2)
+    assert [one.execution_id[13:17] for one in sim.script.ran] == ran
+    reasons = await skips(sim)
+    assert len(reasons) == len(skipped)
+    for part in skipped:
+        assert any(part in reason for reason in reasons)
     await finish(sim, "job")
+
+
+async def test_the_time_that_a_run_is_held_does_not_count(sim: Simulation) -> None:
+    execution_id = await sim.execute("inline", {"id": "one"}, timeout_seconds=60)
+    await say(sim, "stopped")
+    await sim.run(minutes=10)
+    await say(sim, "running")
+    await sim.run()
+    assert (await sim.read(execution_id))["status"] == "success"
+    await sim.assert_nothing_left()
+
+
+async def test_a_run_that_is_held_does_not_keep_others_of_its_job_from_running(
+    sim: Simulation,
+) -> None:
+    await announced(sim)
+    await say(sim, "paused")
+    await sim.run(minutes=2)
+    manual = await sim.execute("job")
+    await sim.run(minutes=1)
+    assert (await sim.read(manual))["status"] == "success"
+    await say(sim, "running")
+    await sim.run()
+    assert sim.script.times(SOON_ID, "one") == 1
+    await sim.assert_nothing_left()
+
+
+@pytest.mark.parametrize("change", ["pause", "delete"])
+async def test_a_held_run_of_a_job_that_is_paused_or_deleted_is_skipped_with_the_reason(
+    sim: Simulation, change: str
+) -> None:
+    await announced(sim)
+    await say(sim, "paused")
+    await sim.run(minutes=2)
+    if change == "delete":
+        await sim.drop_job("job")
+    else:
+        await sim.app.jobs.pause(ADMIN, ADMIN_PRINCIPAL, "job", {}, None)
+    await say(sim, "running")
+    await sim.run()
+    assert f"the job was {change}d before the run" in (await sim.read(SOON_ID))["message"]
+    assert sim.script.ran == []
+    await sim.assert_nothing_left()
 
 
 async def test_manual_runs_start_while_it_is_paused_and_are_refused_while_it_is_stopped(
@@ -209,7 +259,7 @@ async def test_upkeep_marks_the_zones_that_a_crash_left_out(sim: Simulation) -> 
 
 @pytest.mark.parametrize("mode", [Mode.REFUSED, Mode.LOST])
 @pytest.mark.parametrize("overlap", ["skip", "queue"])
-async def test_a_put_off_start_survives_a_fault_of_any_of_its_requests(
+async def test_a_held_start_survives_a_fault_of_any_of_its_requests(
     sim: Simulation, mode: Mode, overlap: str
 ) -> None:
     for place in range(1, 10):
@@ -232,7 +282,7 @@ async def test_a_put_off_start_survives_a_fault_of_any_of_its_requests(
         await sim.assert_nothing_left()
 
 
-async def test_a_put_off_run_of_a_job_that_is_deleted_is_skipped_with_the_reason(
+async def test_a_run_of_a_job_that_is_deleted_before_it_is_held_is_skipped_with_the_reason(
     sim: Simulation,
 ) -> None:
     await announced(sim)
@@ -246,13 +296,13 @@ async def test_a_put_off_run_of_a_job_that_is_deleted_is_skipped_with_the_reason
     await sim.assert_nothing_left()
 
 
-async def test_a_change_of_a_put_off_job_does_not_lose_the_run(sim: Simulation) -> None:
+async def test_a_change_of_the_job_of_a_held_run_does_not_lose_it(sim: Simulation) -> None:
     await announced(sim)
     await say(sim, "paused")
     await sim.run(minutes=3)
     later = (sim.clock.now() + timedelta(hours=1)).isoformat()
     patch = {"schedule": {"expression": later}}
-    await sim.app.jobs.patch(ADMIN, ADMIN.principal, "job", patch, None)  # type: ignore[arg-type]
+    await sim.app.jobs.patch(ADMIN, ADMIN_PRINCIPAL, "job", patch, None)
     await sim.run(minutes=1)
     await say(sim, "running")
     await sim.run(minutes=2)
