@@ -142,12 +142,9 @@ async def _figures(app: App, name: str, lines: dict[str, datetime]) -> Figures:
         received.append((run.created_at - run.scheduled_time).total_seconds())
         started.append((began - run.scheduled_time).total_seconds())
     assert len(started) == RUNS
-    last = max(started)
     return {
         "received": _percentiles(received),
         "started": _percentiles(started),
-        "last_started_seconds": round(last, 2),
-        "runs_a_second": round(RUNS / last, 1),
         "early": sum(one < 0 for one in started),
     }
 
