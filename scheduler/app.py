@@ -29,6 +29,7 @@ from scheduler.execution.store import ExecutionStore
 from scheduler.execution.upkeep import Upkeep
 from scheduler.jobs.catalog import Catalog
 from scheduler.jobs.definitions import Definitions
+from scheduler.schedule.due_rows import DueRows
 from scheduler.schedule.heartbeat import Beat, Heartbeat, lateness
 from scheduler.schedule.tick import Tick
 from scheduler.schedule.wakes import Wakes
@@ -73,7 +74,12 @@ class App:
         self.store = ExecutionStore(self.storage.executions)
         self.control = Control(self.storage, self.dispatcher, self.clock)
         self.tick = Tick(
-            self.storage.jobs, self.runs, self.dispatcher, self.control, settings, self.clock
+            DueRows(self.storage.jobs, self.clock),
+            self.runs,
+            self.dispatcher,
+            self.control,
+            settings,
+            self.clock,
         )
         self._zone_data = ZoneData(self.storage.jobs, self.storage.control, self.clock)
 

@@ -18,8 +18,9 @@ from scheduler.jobs.definitions import Definitions
 from scheduler.jobs.due import Due
 from scheduler.jobs.job_row import JobRow
 from scheduler.jobs.model import Job, ScheduleType
+from scheduler.schedule.due_rows import DueRow
 from scheduler.schedule.plan import plan_job
-from scheduler.schedule.tick import DueRow, Tick
+from scheduler.schedule.tick import Tick
 from scheduler.schedule.triggers import preview, validate_schedule
 from scheduler.security.audit import AuditLog, Caller
 from scheduler.settings import Settings

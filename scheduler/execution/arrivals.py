@@ -15,6 +15,9 @@ from scheduler.jobs.catalog import Catalog
 from scheduler.jobs.definitions import Definitions
 from scheduler.jobs.job_row import JobRow
 from scheduler.jobs.model import Job
+from scheduler.schedule.triggers import next_instant
+
+_MOMENT = timedelta(microseconds=1)
 
 
 class Arrivals:
@@ -62,9 +65,11 @@ class Arrivals:
         reason = _reason_to_skip(announced, row)
         if reason is not None:
             return await self._make_skipped(announced, row, reason, now)
-        if row is None or _is_stale(announced, row):
+        if row is None:
             return None
         job = await self._definitions.load(row.job_id, row.definition)
+        if _is_stale(announced, row) and not _is_due_anyway(announced, row, job):
+            return None
         run = new_run(
             announced.execution_id,
             job,
@@ -166,3 +171,15 @@ def _is_stale(announced: Announcement, row: JobRow) -> bool:
     if announced.revision == row.revision:
         return False
     return announced.scheduled > row.changed_at or row.was_paused_at(announced.scheduled)
+
+
+def _is_due_anyway(announced: Announcement, row: JobRow, job: Job) -> bool:
+    """Whether the job runs at this instant as it is now, too.
+
+    A tick that read the due row before the change announces the old revision over the new one's
+    announcement of the same run: it is one run, and must not be dropped.
+    """
+    instant = announced.scheduled
+    if not row.enabled or job.schedule is None or row.was_paused_at(instant):
+        return False
+    return next_instant(job.schedule, job.timezone, instant - _MOMENT) == instant

@@ -129,7 +129,7 @@ class Catalog:
         for pause in pauses(_TRIES):
             changes: list[Change] = [Replace(JOB_PREFIX + job.id, columns, row.etag)]
             if not keeps_plan:
-                changes += [*_planned(due), *await self._old_plan(job.id, due)]
+                changes += await self._plan_anew(job.id, due)
             try:
                 etags = await self._jobs.commit(shard_of(job.id), changes)
             except ConflictingWrite as error:
@@ -151,7 +151,7 @@ class Catalog:
             changes: list[Change] = [
                 await self._count(shard, -1),
                 Delete(JOB_PREFIX + row.job_id, row.etag),
-                *await self._old_plan(row.job_id, None),
+                *await self._plan_anew(row.job_id, None),
             ]
             try:
                 await self._jobs.commit(shard, changes)
@@ -193,16 +193,21 @@ class Catalog:
         count = number(row.values["count"]) + step
         return Merge(COUNT_KEY, {"count": count}, row.etag)
 
-    async def _old_plan(self, job_id: str, due: Due | None) -> list[Change]:
-        planned = await self.next_run(job_id)
-        if planned is None:
-            return []
-        changes: list[Change] = []
-        if due is None or planned.due_key != due.key:
-            changes.append(Delete(planned.due_key, None))
+    async def _plan_anew(self, job_id: str, due: Due | None) -> list[Change]:
+        """Puts a due row in the place of the present one, unless a tick moves that meanwhile."""
+        key = next_key(job_id)
+        pointer = await self._jobs.get(shard_of(job_id), key)
+        if pointer is None:
+            if due is None:
+                return []
+            return [Upsert(due.key, due.columns()), Insert(key, due.pointer())]
+        old_key = str(pointer.values["due_key"])
         if due is None:
-            changes.append(Delete(next_key(job_id), None))
-        return changes
+            return [Delete(old_key, None), Delete(key, pointer.etag)]
+        changes: list[Change] = [Upsert(due.key, due.columns())]
+        if old_key != due.key:
+            changes.append(Delete(old_key, None))
+        return [*changes, Replace(key, due.pointer(), pointer.etag)]
 
 
 def _planned(due: Due | None) -> list[Change]:

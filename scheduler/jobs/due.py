@@ -20,6 +20,9 @@ class Due:
     `nominal` is the schedule's first run after `since`: so it is derived, by the zone data of the
     version `tzdata`, and so it can be derived again.
 
+    `decided`: as of when it was decided which of its overdue runs were missed, so that a tick that
+    does the work of one that died decides the same.
+
     The two are one, unless `error` says why the run could not be computed; the row is then tried
     again at `at`.
     """
@@ -32,6 +35,7 @@ class Due:
     at: datetime
     tzdata: str
     since: datetime | None = None
+    decided: datetime | None = None
     error: str | None = None
 
     @property
@@ -56,6 +60,7 @@ class Due:
             "at": self.at,
             "tzdata": self.tzdata,
             "since": self.since,
+            "decided": self.decided,
             "error": self.error or "",
         }
 
@@ -84,5 +89,6 @@ def due_of(row: Row) -> Due:
         at=instant(values["at"]),
         tzdata=str(values["tzdata"]),
         since=optional_instant(values.get("since")),
+        decided=optional_instant(values.get("decided")),
         error=optional_text(values.get("error")),
     )

@@ -18,6 +18,8 @@ from scheduler.schedule.zones import tzdata_version
 
 LATE_SECONDS = 300
 """A run is missed when it is over this late; until then it simply runs."""
+SURE = timedelta(seconds=60)
+"""A row that is overdue by less is announced before one of its runs is missed, even by a retry."""
 MAX_CATCH_UP = 100
 MAX_RUNS_A_LOOK = 20_000
 """How many runs of one row are counted, and how many are looked at, in one tick."""
@@ -90,6 +92,16 @@ def plan_runs(due: Due, now: datetime, horizon: datetime) -> Plan:
     Raises:
         ScheduleError: the schedule cannot be computed.
     """
+    if due.decided is None:
+        return _plan(due, now, horizon)
+    begun = _plan(due, due.decided, horizon - (now - due.decided))
+    if begun.following is None or to_decide(begun.following, now) is not None:
+        return begun
+    rest = _plan(begun.following, now, horizon)
+    return Plan([*begun.announcements, *rest.announcements], rest.following)
+
+
+def _plan(due: Due, now: datetime, horizon: datetime) -> Plan:
     fresh = derived_again(due, now)
     if fresh is None or fresh.nominal > horizon:
         return Plan((), fresh)
@@ -112,6 +124,13 @@ def plan_runs(due: Due, now: datetime, horizon: datetime) -> Plan:
         announcements.append(_skip_record(due, gap))
     last = recent[-1] if recent else max(given_up[-1], now - window)
     return Plan(announcements, _moved(due, last))
+
+
+def to_decide(due: Due, now: datetime) -> Due | None:
+    """The due row with the decision of now as to which runs were missed; None when none may be."""
+    if due.decided is not None or due.error is not None or due.nominal > now - SURE:
+        return None
+    return replace(due, decided=now)
 
 
 def plan_error(due: Due, message: str, now: datetime) -> Due:
@@ -187,5 +206,6 @@ def _moved(due: Due, last: datetime) -> Due | None:
         at=following,
         tzdata=tzdata_version(),
         since=last,
+        decided=None,
         error=None,
     )

@@ -13,8 +13,8 @@ from scheduler.clock import Clock
 from scheduler.dispatch.ids import SHARDS
 from scheduler.errors import ConflictingWrite
 from scheduler.jobs.due import DUE_PREFIX, Due, due_of
+from scheduler.schedule.due_rows import ROWS_A_MOVE, DueRow, move_changes
 from scheduler.schedule.plan import derived_again
-from scheduler.schedule.tick import ROWS_A_MOVE, DueRow, move_changes
 from scheduler.schedule.zones import tzdata_version
 from scheduler.storage.keys import after
 from scheduler.storage.tables import Row, Table, Upsert, Value

@@ -8,7 +8,7 @@ import pytest
 from scheduler.dispatch.ids import shard_of
 from scheduler.jobs.due import Due, due_of
 from scheduler.schedule import zone_data
-from scheduler.schedule.tick import DueRow, move_changes
+from scheduler.schedule.due_rows import DueRow, move_changes
 from scheduler.schedule.zones import tzdata_version
 from scheduler.storage.tables import Upsert, Value
 from tests.storage.simulation import START, Simulation
