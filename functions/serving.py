@@ -4,11 +4,12 @@ import json
 import re
 import secrets
 import time
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import azure.functions as func
 
@@ -17,13 +18,18 @@ from scheduler.api.body import read_body
 from scheduler.api.faults import did_you_mean
 from scheduler.api.problems import CONTENT_TYPE, problem
 from scheduler.app import App, get_app
+from scheduler.dispatch.ids import is_job_id, parse_execution_id
 from scheduler.errors import FieldError, Forbidden, InvalidRequest, Misconfigured, NotAuthenticated
 from scheduler.security.principals import Caller
-from scheduler.telemetry import bound, get_logger
+from scheduler.telemetry import bound, get_logger, one_line
 
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}.*")
 _EVERY_REPLY = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
-_NAMED = ("job_id", "execution_id")
+_NAMED: dict[str, Callable[[str], object]] = {
+    "job_id": is_job_id,
+    "execution_id": parse_execution_id,
+}
+"""The keys of a line that the path or the reply names, and what tells an id from other text."""
 _LONGEST_LOGGED = 200
 
 log = get_logger(__name__)
@@ -45,7 +51,7 @@ class _Exchange:
         self._record = record
         self._handler = handler
         self._req = req
-        self._path = urlsplit(req.url).path
+        self._path = one_line(urlsplit(req.url).path)
         self._caller = Caller(None, _address(req.headers), trace_id)
 
     async def answer(self) -> func.HttpResponse:
@@ -89,7 +95,7 @@ class _Exchange:
         with bound(trace_id=self._caller.trace_id, principal=principal.id if principal else ""):
             if record.role is not None and principal is not None:
                 principal.require(record.role)
-            _check_query(record, req.params)
+            _check_query(record, req)
             request = Request(
                 caller=self._caller,
                 path=req.route_params,
@@ -104,7 +110,6 @@ class _Exchange:
         """The one line of this request. Its path comes from outside, so its length is bounded."""
         path = self._path[:_LONGEST_LOGGED]
         failed = reply.status >= HTTPStatus.BAD_REQUEST
-        named = {name: self._req.route_params.get(name) or reply.body.get(name) for name in _NAMED}
         principal = self._caller.principal
         log.info(
             "%s %s answered with %s",
@@ -122,13 +127,18 @@ class _Exchange:
                 "principal": principal.id if principal else "",
                 "address": self._caller.address[:_LONGEST_LOGGED],
                 "trace_id": self._caller.trace_id,
-                **{
-                    name: text[:_LONGEST_LOGGED]
-                    for name, text in named.items()
-                    if isinstance(text, str)
-                },
+                **self._ids(reply),
             },
         )
+
+    def _ids(self, reply: Reply) -> dict[str, str]:
+        """The well-formed ids of the path, or else of the reply."""
+        found = {name: self._req.route_params.get(name) or reply.body.get(name) for name in _NAMED}
+        return {
+            name: text
+            for name, text in found.items()
+            if isinstance(text, str) and _NAMED[name](text)
+        }
 
 
 def _successful(reply: Reply) -> Reply:
@@ -143,18 +153,29 @@ def _read(record: Endpoint, req: func.HttpRequest) -> dict[str, Any]:
     return {}
 
 
-def _check_query(record: Endpoint, query: Mapping[str, str]) -> None:
+def _check_query(record: Endpoint, req: func.HttpRequest) -> None:
     known = record.query
     if known == ANY_QUERY:
         return
     its = f"; it has {', '.join(known)}" if known else "; it has none"
+    # The host hands on one text for each name; that of a name given twice is a guess.
+    given = parse_qsl(urlsplit(req.url).query, keep_blank_values=True)
     faults = [
+        FieldError(
+            "",
+            "repeated_parameter",
+            f"the query parameter {name} is given {count} times; give it once",
+        )
+        for name, count in Counter(name.lower() for name, _ in given).items()
+        if count > 1 and name in known
+    ]
+    faults += [
         FieldError(
             "",
             "unknown_parameter",
             f"{name[:64]!r} is no query parameter of this call{did_you_mean(name, known) or its}",
         )
-        for name in query
+        for name in req.params
         if name not in known
     ]
     if faults:

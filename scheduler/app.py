@@ -2,7 +2,6 @@
 
 import logging
 import os
-from collections.abc import Awaitable, Callable
 from functools import cache, cached_property
 
 from scheduler.api.backfill import Backfills
@@ -25,12 +24,13 @@ from scheduler.dispatch.run_index import RunIndex
 from scheduler.execution.engine import Engine
 from scheduler.execution.parts import ExecutionParts
 from scheduler.execution.relay import Relay
+from scheduler.execution.rounds import Rounds
 from scheduler.execution.store import ExecutionStore
 from scheduler.execution.upkeep import Upkeep
 from scheduler.jobs.catalog import Catalog
 from scheduler.jobs.definitions import Definitions
 from scheduler.schedule.due_rows import DueRows
-from scheduler.schedule.heartbeat import Beat, Heartbeat, lateness
+from scheduler.schedule.heartbeat import Heartbeat
 from scheduler.schedule.tick import Tick
 from scheduler.schedule.wakes import Wakes
 from scheduler.schedule.zone_data import ZoneData
@@ -81,7 +81,6 @@ class App:
             settings,
             self.clock,
         )
-        self._zone_data = ZoneData(self.storage.jobs, self.storage.control, self.clock)
 
     @cached_property
     def authenticator(self) -> Authenticator:
@@ -159,6 +158,8 @@ class App:
             catalog=self.catalog,
             definitions=self.definitions,
             runnable=self._runnable,
+            dispatcher=self.dispatcher,
+            runs=self.runs,
             store=self.store,
             starts=self._parts.manual,
             registry=self.registry,
@@ -237,8 +238,16 @@ class App:
         return self._parts.upkeep
 
     @cached_property
-    def _wakes(self) -> Wakes:
-        return Wakes(self.storage, self.dispatcher, self.settings, self.clock)
+    def _rounds(self) -> Rounds:
+        return Rounds(
+            tick=self.tick,
+            wakes=Wakes(self.storage, self.dispatcher, self.settings, self.clock),
+            relay=self.relay,
+            upkeep=self.upkeep,
+            zone_data=ZoneData(self.storage.jobs, self.storage.control, self.clock),
+            heartbeat=self.heartbeat,
+            clock=self.clock,
+        )
 
     async def run_tick(self) -> None:
         """What the timer asks for each minute: the due runs, the sweep of relayed zones, a beat.
@@ -246,20 +255,7 @@ class App:
         Raises:
             StorageUnavailable: storage cannot be reached; the next tick goes on.
         """
-        began = self.clock.now()
-        late = lateness(began, await self.heartbeat.last())
-        announced, *_ = await _all_of(self.tick.run, self._wakes.run, self.relay.sweep)
-        seconds = (self.clock.now() - began).total_seconds()
-        await self.heartbeat.beat(Beat(began, announced or 0, seconds, late))
-        log.info(
-            "tick done",
-            extra={
-                "action": "tick_done",
-                "count": announced,
-                "duration_ms": round(seconds * 1000),
-                "lateness_seconds": round(late, 3),
-            },
-        )
+        await self._rounds.tick()
 
     async def run_upkeep(self) -> None:
         """What the timer asks for thirty seconds later: unfinished runs, and old zone data.
@@ -267,30 +263,12 @@ class App:
         Raises:
             StorageUnavailable: storage cannot be reached; the next call goes on.
         """
-        await _all_of(self.upkeep.run, self._zone_data.run)
+        await self._rounds.upkeep()
 
     async def close(self) -> None:
         """Closes what is open: pools, threads, connections."""
         await self.registry.close()
         await self.storage.close()
-
-
-async def _all_of(*parts: Callable[[], Awaitable[int | None]]) -> list[int | None]:
-    """Does one after the other, also when one fails; what they return.
-
-    Raises:
-        Exception: the first of the failures, at the end.
-    """
-    results: list[int | None] = []
-    failures: list[Exception] = []
-    for part in parts:
-        try:
-            results.append(await part())
-        except Exception as error:
-            failures.append(error)
-    for failure in failures:
-        raise failure
-    return results
 
 
 @cache

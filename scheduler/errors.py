@@ -65,8 +65,7 @@ class InvalidRequest(SchedulerError):
     def under(self, prefix: str) -> "InvalidRequest":
         """The same faults, in a value that stands at the JSON pointer `prefix`."""
         return InvalidRequest(
-            [FieldError(prefix + e.pointer, e.code, e.message) for e in self.errors],
-            message=self.message,
+            [FieldError(prefix + e.pointer, e.code, e.message) for e in self.errors]
         )
 
 
@@ -97,18 +96,16 @@ class UnsupportedMediaType(InvalidRequest):
 
 
 class ScheduleError(InvalidRequest, ValueError):
-    """A schedule's field names no runs: `field`, a stable code, and what to write instead.
+    """A schedule's field names no runs: `field`, its fault's `fault` code, and what to write.
 
     The codes are `invalid_cron`, `invalid_interval`, `invalid_once`, `invalid_schedule` (its other
     fields) and `unknown_timezone`. It is a `ValueError` too, as befits a pure function's input.
     """
 
-    code = "invalid_schedule"
-
     def __init__(self, field: str, code: str, message: str) -> None:
         super().__init__([FieldError(f"/{field}", code, message)], message=message)
         self.field = field
-        self.code = code
+        self.fault = code
 
 
 class NotAuthenticated(SchedulerError):

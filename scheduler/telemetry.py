@@ -4,6 +4,7 @@
 """
 
 import logging
+import re
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -36,6 +37,14 @@ LOG_KEYS = frozenset(
 )
 """Every key that a record may carry; what is queried elsewhere is one of these."""
 
+# What ends a line, steers a terminal or turns the reading direction.
+_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+
+
+def one_line(text: str) -> str:
+    """The text with control characters as escapes: it stays one line, and does nothing to it."""
+    return _UNSEEN.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
 
 class KeyedLogger(logging.LoggerAdapter[logging.Logger]):
     """A logger whose records carry the keys bound around them."""
@@ -43,9 +52,11 @@ class KeyedLogger(logging.LoggerAdapter[logging.Logger]):
     def process(
         self, msg: object, kwargs: MutableMapping[str, Any]
     ) -> tuple[object, MutableMapping[str, Any]]:
-        """Adds the bound keys to the record's own."""
-        own = kwargs.get("extra") or {}
-        kwargs["extra"] = {**_bound.get(), **own}
+        """Adds the bound keys to the record's own; their texts stay on one line."""
+        keys = {**_bound.get(), **(kwargs.get("extra") or {})}
+        kwargs["extra"] = {
+            name: one_line(value) if type(value) is str else value for name, value in keys.items()
+        }
         return msg, kwargs
 
 

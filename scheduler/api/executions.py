@@ -14,7 +14,9 @@ from scheduler.api.job_warnings import start_warnings
 from scheduler.api.runnable import Runnable
 from scheduler.api.wire_model import read_model
 from scheduler.clock import Clock
+from scheduler.dispatch.dispatcher import Dispatcher
 from scheduler.dispatch.ids import ExecutionKey, Trigger, manual_id, parse_execution_id
+from scheduler.dispatch.run_index import RunIndex
 from scheduler.errors import Conflict, FieldError, InvalidRequest, NotFound
 from scheduler.execution.arrivals import new_run
 from scheduler.execution.manual import ManualStarts, RunRequest
@@ -51,6 +53,8 @@ class Executions:
         catalog: Catalog,
         definitions: Definitions,
         runnable: Runnable,
+        dispatcher: Dispatcher,
+        runs: RunIndex,
         store: ExecutionStore,
         starts: ManualStarts,
         registry: Registry,
@@ -60,6 +64,8 @@ class Executions:
         self._catalog = catalog
         self._definitions = definitions
         self._runnable = runnable
+        self._dispatcher = dispatcher
+        self._runs = runs
         self._store = store
         self._starts = starts
         self._registry = registry
@@ -200,21 +206,10 @@ class Executions:
         if not FIRST_YEAR < key.time.year < LAST_YEAR:
             raise _not_found(key.execution_id)
         row = await self._catalog.find(key.job_id)
-        planned = await self._catalog.next_run(key.job_id) if row is not None else None
-        if row is None or not row.enabled:
+        if row is None:
             raise _not_found(key.execution_id)
         job = await self._definitions.load(row.job_id, row.definition)
-        before = key.time - timedelta(seconds=1)
-        schedule = job.schedule
-        now = self._clock.now()
-        # Its row moves on when a run is announced, and goes with the last one of a series.
-        coming = planned is not None and key.time >= planned.nominal
-        if (
-            schedule is None
-            or not key.execution_id.endswith("Z")
-            or (not coming and key.time <= now - timedelta(minutes=10))
-            or next_instant(schedule, job.timezone, before) != key.time
-        ):
+        if not await self._is_coming(key, job):
             raise _not_found(key.execution_id)
         run = new_run(
             key.execution_id,
@@ -222,9 +217,21 @@ class Executions:
             row.definition,
             trigger=Trigger.SCHEDULE,
             scheduled=key.time,
-            now=now,
+            now=self._clock.now(),
         )
         return ExecutionReply(execution_document(run, job, {}), key.execution_id, False)
+
+    async def _is_coming(self, key: ExecutionKey, job: Job) -> bool:
+        """Whether a job's schedule is still to start this run, or has announced it already."""
+        if job.schedule is None or key.is_manual or key.backfill_number:
+            return False
+        # In this order, in which a run goes: from the due row to the `run:` row.
+        planned = await self._catalog.next_run(key.job_id)
+        if planned is not None and key.time >= planned.nominal:
+            before = key.time - timedelta(seconds=1)
+            return next_instant(job.schedule, job.timezone, before) == key.time
+        queue = self._dispatcher.queue_of(job.timezone)
+        return await self._runs.get(queue, key.execution_id) is not None
 
 
 def _not_found(execution_id: str) -> NotFound:

@@ -1,6 +1,7 @@
 """Faults in the caller's input: collected, with JSON pointers, stable codes and remedies."""
 
-from collections.abc import Collection, Iterable
+import re
+from collections.abc import Collection, Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
@@ -9,6 +10,8 @@ from pydantic_core import ErrorDetails
 from scheduler.api.body import pointer
 from scheduler.api.job_wire import FORMATS
 from scheduler.errors import FieldError, InvalidRequest
+from scheduler.schedule.once import impossible_time
+from scheduler.schedule.wording import quoted
 
 MOST = 100
 """Faults beyond these are not noted: their author has enough to do."""
@@ -38,17 +41,12 @@ _MESSAGES = {
     "missing": "is required",
     "string_type": "must be a text, not {kind}",
     "int_type": "must be a whole number, not {kind}",
-    "int_from_float": "must be a whole number",
     "float_type": "must be a number, not {kind}",
     "bool_type": "must be true or false, not {kind}",
     "dict_type": "must be an object, not {kind}",
     "model_type": "must be an object, not {kind}",
     "list_type": "must be an array, not {kind}",
     "tuple_type": "must be an array, not {kind}",
-    "string_too_long": "must have at most {max_length} characters",
-    "string_too_short": "must have at least {min_length} characters",
-    "too_long": "must have at most {max_length} items",
-    "too_short": "must have at least {min_length} items",
     "greater_than": "must be over {gt}",
     "greater_than_equal": "must be {ge} or more",
     "less_than": "must be below {lt}",
@@ -57,9 +55,14 @@ _MESSAGES = {
     "literal_error": "must be {expected}",
     "timezone_aware": "must carry an offset, such as Z or -05:00",
     "datetime_type": "must be a time in ISO 8601, not {kind}",
-    "datetime_parsing": "must be a time in ISO 8601, such as 2027-01-31T06:00:00Z",
-    "datetime_from_date_parsing": "must be a time in ISO 8601, such as 2027-01-31T06:00:00Z",
 }
+_NO_TIME = "must be a time in ISO 8601, such as 2027-01-31T06:00:00Z"
+_SECRET = re.compile(
+    r"param|header|body|webhook|connection|secret|passw|pwd|token|key|credential|metadata",
+    re.IGNORECASE,
+)
+"""Fields whose values no message shows, by their pointers."""
+_MOST_DIGITS = 20
 
 
 class Faults:
@@ -88,7 +91,8 @@ class Faults:
 
     def add_detail(self, detail: ErrorDetails, where: str) -> None:
         """Notes what pydantic found at this pointer."""
-        self.add(where, _code(detail["type"]), _message(detail))
+        shown = not _SECRET.search(where)
+        self.add(where, _code(detail["type"]), _message(detail, shown=shown))
 
     def __bool__(self) -> bool:
         return bool(self._errors)
@@ -133,6 +137,8 @@ def did_you_mean(word: str, known: Collection[str]) -> str:
 
 def unknown_field(name: str, owner: str, known: Collection[str]) -> str:
     """The message for a field that `owner` (such as `a job`) does not have."""
+    if not known:
+        return f"{owner} has no fields; send no body"
     hint = did_you_mean(name, known) or f"; its fields: {', '.join(sorted(known))}"
     return f"is not a field of {owner}{hint}"
 
@@ -158,6 +164,15 @@ def _plain(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+def _shown(value: object) -> str:
+    if isinstance(value, str):
+        return quoted(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return kind_of(value)
+    text = repr(value)
+    return text if len(text) <= _MOST_DIGITS else f"{text[:_MOST_DIGITS]}…"
+
+
 def _code(kind: str) -> str:
     if kind in _CODES:
         return _CODES[kind]
@@ -167,16 +182,34 @@ def _code(kind: str) -> str:
     return "wrong_type" if is_type else "invalid_value"
 
 
-def _message(detail: ErrorDetails) -> str:
-    ctx = detail.get("ctx", {})
-    template = _MESSAGES.get(detail["type"]) or FORMATS.get(str(ctx.get("pattern")))
-    if ctx.get("min_length") == 1:
-        template = "must not be empty"
+def _message(detail: ErrorDetails, *, shown: bool) -> str:
+    """What is wrong and what to write; names what was found where it may be `shown`."""
+    ctx, kind, given = detail.get("ctx", {}), detail["type"], detail.get("input")
+    found = f"; found {_shown(given)}" if shown else ""
+    if kind.endswith(("too_long", "too_short")):
+        return _length(ctx, given, "characters" if kind.startswith("string") else "items")
+    if kind in ("int_type", "int_from_float") and isinstance(given, float):
+        return f"must be a whole number without point or exponent{found}"
+    if kind.startswith("datetime") and isinstance(given, str) and "parsing" in kind:
+        return (impossible_time(given) if shown else None) or _NO_TIME + found
+    template = _MESSAGES.get(kind) or FORMATS.get(str(ctx.get("pattern")))
     if template is None:
         return detail["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
     words = {name: _plain(value) for name, value in ctx.items()}
-    message = template.format(**words, kind=kind_of(detail.get("input")))
-    expected, given = words.get("expected"), detail.get("input")
-    if isinstance(expected, str) and isinstance(given, str):
+    message = template.format(**words, kind=kind_of(given))
+    if _code(kind) in ("out_of_range", "invalid_choice"):
+        message += found
+    expected = words.get("expected")
+    if shown and isinstance(expected, str) and isinstance(given, str):
         message += did_you_mean(given, expected.replace("'", "").replace(" or ", ", ").split(", "))
     return message
+
+
+def _length(ctx: Mapping[str, Any], given: Any, unit: str) -> str:  # noqa: ANN401
+    if ctx.get("min_length") == 1:
+        return "must not be empty"
+    limit = (
+        f"at most {ctx['max_length']}" if "max_length" in ctx else f"at least {ctx['min_length']}"
+    )
+    count = len(given)
+    return f"has {count} {unit if count != 1 else unit[:-1]}; write {limit}"

@@ -52,17 +52,19 @@ def parse_job(
     job_id: str | None = None,
     anchor: datetime | None = None,
     where: str = "",
+    faults: Faults | None = None,
 ) -> Job:
     """Reads a job; a field that is null counts as absent.
 
     `job_id` is the id that the path names: the body's must be absent or the same. `anchor` is what
     an interval without an anchor of its own counts from, `now` when None: pass the stored one when
-    a job is changed. `where` is the pointer of the document in the request's body.
+    a job is changed. `where` is the pointer of the document in the request's body, `faults` are
+    those that have been found around it.
 
     Raises:
         InvalidRequest: with all faults; the codes are listed in `docs/errors.md`.
     """
-    faults = Faults()
+    faults = Faults() if faults is None else faults
     if json_bytes(document) > MAX_JOB_BYTES:
         faults.add(where, "too_large", f"a job is at most {MAX_JOB_BYTES} bytes (256 KiB) of JSON")
         faults.check()
@@ -84,10 +86,13 @@ def parse_job(
     return _job(body, steps, id=made_id, timezone=timezone, schedule=schedule)
 
 
-def unwrap_job(document: Mapping[str, Json]) -> tuple[dict[str, Json], str]:
+def unwrap_job(
+    document: Mapping[str, Json], faults: Faults | None = None
+) -> tuple[dict[str, Json], str]:
     """The job of a body that holds it bare or in `{job: …}`, and its pointer.
 
-    What only a job's view has is left out: what was read may be sent back as it is.
+    What only a job's view has is left out: what was read may be sent back as it is. What stands
+    beside `job` is noted in `faults`, for `parse_job` to go on with; without them it ends here.
 
     Raises:
         InvalidRequest: `job` is there and no object, or something stands beside it.
@@ -95,13 +100,16 @@ def unwrap_job(document: Mapping[str, Json]) -> tuple[dict[str, Json], str]:
     if "job" not in document:
         return without_view(document), ""
     job = document["job"]
-    faults = Faults()
-    for name in document.keys() - {"job"}:
-        message = "is not read beside job; put it into the job, or leave it out"
-        faults.add(pointer("", name), "unknown_field", message)
+    found = Faults() if faults is None else faults
+    for name in document:
+        if name != "job":
+            message = "is not read beside job; put it into the job, or leave it out"
+            found.add(pointer("", name), "unknown_field", message)
     if not isinstance(job, dict):
-        faults.add("/job", "wrong_type", f"must be an object, not {kind_of(job)}")
-    faults.check()
+        found.add("/job", "wrong_type", f"must be an object, not {kind_of(job)}")
+        found.check()
+    elif faults is None:
+        found.check()
     return without_view(job), "/job"
 
 

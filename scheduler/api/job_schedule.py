@@ -71,4 +71,4 @@ def _check_expression(raw: Mapping[str, Json], timezone: str, here: str, faults:
 
 
 def _fits(expression: str) -> bool:
-    return 1 <= len(expression) <= LONGEST_EXPRESSION
+    return len(expression) <= LONGEST_EXPRESSION

@@ -125,7 +125,8 @@ def check_graph(steps: Sequence[WrittenStep], faults: Faults) -> None:
             message = f"{step_id!r} is the id of another step; give each its own"
             faults.add(where, "duplicate_step_id", message)
         ids.setdefault(step_id, step)
-    parents = {step_id: _parents(step, ids, faults) for step_id, step in ids.items()}
+    named = {id(step): _parents(step, ids, faults) for step in steps}
+    parents = {step_id: named[id(step)] for step_id, step in ids.items()}
     cycle = _cycle(parents)
     if cycle:
         where = ids[cycle[0]].place("fields", "depends_on")

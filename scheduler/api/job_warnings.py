@@ -6,7 +6,7 @@ from datetime import datetime
 from scheduler.api.job_body import unused_fields
 from scheduler.jobs.model import Job
 from scheduler.jobs.notice import Notice
-from scheduler.schedule.advice import schedule_advice
+from scheduler.schedule.advice import schedule_advice, zone_advice
 
 
 def job_warnings(job: Job, now: datetime) -> list[dict[str, str]]:
@@ -15,7 +15,8 @@ def job_warnings(job: Job, now: datetime) -> list[dict[str, str]]:
     Pointers start at the job.
     """
     advice = schedule_advice(job.schedule, job.timezone, now) if job.schedule is not None else []
-    return shown([*(one.under("/schedule") for one in advice), *unused_fields(job)])
+    of_zone = zone_advice(job.timezone)
+    return shown([*(one.under("/schedule") for one in advice), *of_zone, *unused_fields(job)])
 
 
 def start_warnings(job: Job) -> list[dict[str, str]]:

@@ -72,7 +72,7 @@ class ScheduleBody(WireBody):
     """When a job runs."""
 
     type: ScheduleType
-    expression: str = Field(min_length=1, max_length=256)
+    expression: str = Field(max_length=256)
     anchor: Instant | None = None
     start_at: Instant | None = None
     end_at: Instant | None = None

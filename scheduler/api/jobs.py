@@ -223,13 +223,14 @@ class Jobs:
             row = await self._catalog.require(job_id)
             check_match(if_match, row.version)
             before = await self._definitions.load(row.job_id, row.definition)
+            kept = row.note if not enabled and not row.enabled else None
             return await self._changes.change(
                 caller,
                 row,
                 before,
                 replace(before, enabled=enabled),
                 action="resume_job" if enabled else "pause_job",
-                note=note,
+                note=note or kept,
             )
 
         reply = await until_unraced(if_match, once)

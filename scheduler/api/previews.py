@@ -18,7 +18,7 @@ from scheduler.clock import Clock
 from scheduler.errors import InvalidRequest, ScheduleError
 from scheduler.jobs.model import Schedule, ScheduleType
 from scheduler.jobs.notice import Notice
-from scheduler.schedule.advice import schedule_advice
+from scheduler.schedule.advice import schedule_advice, zone_advice
 from scheduler.schedule.description import describe
 from scheduler.schedule.once import resolve_once
 from scheduler.schedule.triggers import RunPreview, preview
@@ -55,6 +55,7 @@ class Previews:
         runs = preview(schedule, timezone, after, count)
         warnings = [one.under("/schedule") for one in schedule_advice(schedule, timezone, after)]
         warnings += _ended(schedule, runs, count, warnings)
+        warnings += zone_advice(timezone)
         return {
             "message": f"the next run is at {runs[0]['local']}" if runs else "no run is left",
             "timezone": timezone,

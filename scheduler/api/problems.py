@@ -17,6 +17,7 @@ from scheduler.errors import (
     NotFound,
     PreconditionFailed,
     RowTooLarge,
+    ScheduleError,
     SchedulerError,
     StorageUnavailable,
     UnsupportedMediaType,
@@ -63,6 +64,9 @@ class Problem:
 
 def problem(error: Exception, *, trace_id: str) -> Problem:
     """Renders any exception; one that is not of the error tree shows no details and is logged."""
+    if isinstance(error, ScheduleError):
+        # Its own message leaves out the field, which a reply names like that of any other fault.
+        error = error.under("")
     status = status_of(error)
     if isinstance(error, StorageUnavailable):
         # Its own message names rows and tables, which are the log's business.

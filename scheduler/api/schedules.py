@@ -6,7 +6,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from scheduler.api.body import pointer
-from scheduler.api.faults import unknown_field
+from scheduler.api.faults import MOST, unknown_field
 from scheduler.api.job_body import without_view
 from scheduler.api.job_changes import JobChanges, JobReply, asks_to_make_up
 from scheduler.api.jobs import Jobs
@@ -47,9 +47,12 @@ class Schedules:
         job = self._parsed(principal, document, faults)
         if document is None or job is None or faults:
             raise _together(faults)
-        reply = await self._changes.store(
-            caller, job, "schedule_job", makes_up=asks_to_make_up(document)
-        )
+        try:
+            reply = await self._changes.store(
+                caller, job, "schedule_job", makes_up=asks_to_make_up(document)
+            )
+        except InvalidRequest as error:
+            raise error.under("/job") from None
         runs = reply.body["next_runs"]
         answer: dict[str, Any] = {
             "message": f"job {job.id} scheduled",
@@ -84,13 +87,9 @@ def _read(
     body: Mapping[str, Any], now: datetime, faults: list[InvalidRequest]
 ) -> dict[str, Any] | None:
     """The job's document with its zone and schedule put in; None when there is no job to read."""
-    unknown = [
-        FieldError(pointer("", name), "unknown_field", unknown_field(name, "this call", _FIELDS))
-        for name in body
-        if name not in _FIELDS
-    ]
+    unknown = [name for name in body if name not in _FIELDS]
     if unknown:
-        faults.append(InvalidRequest(unknown))
+        faults.append(_unknown_fields(unknown))
     document = None
     if isinstance(body.get("job"), dict):
         document = without_view(body["job"])
@@ -109,6 +108,17 @@ def _read(
         message = "say when: give scheduled_time, or the job a schedule"
         faults.append(InvalidRequest.of("/scheduled_time", "missing", message))
     return document
+
+
+def _unknown_fields(names: list[str]) -> InvalidRequest:
+    return InvalidRequest(
+        [
+            FieldError(
+                pointer("", name), "unknown_field", unknown_field(name, "this call", _FIELDS)
+            )
+            for name in names[:MOST]
+        ]
+    )
 
 
 def _text(body: Mapping[str, Any], name: str, faults: list[InvalidRequest]) -> str | None:
@@ -152,7 +162,7 @@ def _once(
     try:
         at = resolve_once(text, timezone or "UTC").instant
     except ScheduleError as error:
-        faults.append(InvalidRequest.of("/scheduled_time", error.code, error.message))
+        faults.append(InvalidRequest.of("/scheduled_time", error.fault, error.message))
         return None
     if timezone is None:
         return None
@@ -169,7 +179,5 @@ def _once(
 
 
 def _together(faults: list[InvalidRequest]) -> InvalidRequest:
-    """One error with the faults of all; a single one keeps its code."""
-    if len(faults) == 1:
-        return faults[0]
+    """One error with the faults of all."""
     return InvalidRequest([fault for error in faults for fault in error.errors])

@@ -23,7 +23,7 @@ def list_step_types(registry: Registry, principal: Principal) -> dict[str, Any]:
     ]
     rejected = [{"type": entry.type, "reason": entry.reason} for entry in registry.rejected]
     return {
-        "message": f"{len(types)} step types",
+        "message": "1 step type" if len(types) == 1 else f"{len(types)} step types",
         "step_types": [entry["type"] for entry in types],
         "types": types,
         "rejected": rejected,

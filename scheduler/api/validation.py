@@ -17,7 +17,7 @@ from scheduler.errors import FieldError, InvalidRequest
 from scheduler.jobs.catalog import Catalog
 from scheduler.jobs.model import Job, Schedule
 from scheduler.jobs.notice import Notice
-from scheduler.schedule.advice import schedule_advice
+from scheduler.schedule.advice import schedule_advice, zone_advice
 from scheduler.schedule.description import describe
 from scheduler.schedule.triggers import preview
 from scheduler.security.principals import Principal, Role
@@ -59,6 +59,7 @@ class Validation:
         errors = [*read.errors, *self._forbidden(principal, steps)]
         timezone, schedule = _schedule(read, now)
         warnings = [one.under(read.where) for one in _of_schedule(schedule, timezone, now)]
+        warnings += [one.under(read.where) for one in zone_advice(timezone)]
         warnings += [one.under(read.where) for one in unused_fields(read.job)] if read.job else []
         warnings += [notice for step in steps for notice in self._of_step(step)]
         warnings += await self._of_id(read)
@@ -70,7 +71,7 @@ class Validation:
             "validation_errors": [
                 {"pointer": one.pointer, "code": one.code, "message": one.message} for one in errors
             ],
-            "warnings": shown(warnings),
+            "warnings": shown(_untold(warnings, errors)),
             "next_runs": (
                 preview(schedule, timezone, now, PREVIEWED_RUNS) if schedule and enabled else []
             ),
@@ -78,15 +79,16 @@ class Validation:
         }
 
     def _read(self, body: Mapping[str, Any], now: datetime) -> _Read:
-        document, where = body, ""
+        document, where, around = body, "", Faults()
         try:
-            document, where = unwrap_job(body)
+            document, where = unwrap_job(body, around)
             job = parse_job(
                 document,
                 registry=self._registry,
                 now=now,
                 new_id=lambda: f"job-{secrets.token_hex(6)}",
                 where=where,
+                faults=around,
             )
         except InvalidRequest as error:
             return _Read(without_nulls(document), where, None, error.errors)
@@ -164,6 +166,12 @@ def _of_schedule(schedule: Schedule | None, timezone: str, now: datetime) -> lis
     if schedule is None:
         return []
     return [one.under("/schedule") for one in schedule_advice(schedule, timezone, now)]
+
+
+def _untold(warnings: list[Notice], errors: list[FieldError]) -> list[Notice]:
+    """The warnings without those of a series that has no run, where that is an error."""
+    told = {error.pointer for error in errors}
+    return [one for one in warnings if one.code != "series_ends" or one.pointer not in told]
 
 
 def _of_role(principal: Principal) -> list[Notice]:

@@ -20,6 +20,8 @@ from scheduler.errors import FieldError, MalformedBody
 
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,39})")
 _NUMBER = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_SPECIAL = "*@&!%`"
+_QUOTE = f"; put quotes around a value that begins with one of {' '.join(_SPECIAL)}: '*/5 6 * * *'"
 _LITERALS: dict[str, bool | None] = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL")),
     **dict.fromkeys(("true", "True", "TRUE"), True),
@@ -38,8 +40,7 @@ def read_yaml(text: str, *, max_depth: int) -> Any:  # noqa: ANN401
     try:
         return _Reader(loader, max_depth).document()
     except yaml.MarkedYAMLError as error:
-        line = f" at line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise _malformed(f"the body is not YAML: {error.problem}{line}") from None
+        raise _malformed(f"the body is not YAML: {error.problem}{_place(text, error)}") from None
     except yaml.YAMLError:
         raise _malformed("the body is not YAML") from None
     finally:
@@ -102,10 +103,10 @@ class _Reader:
 
 def _refuse_extras(event: Event) -> None:
     if isinstance(event, AliasEvent) or getattr(event, "anchor", None) is not None:
-        raise _malformed(f"YAML anchors and aliases are not read here{_line(event)}")
+        raise _malformed(f"YAML anchors and aliases are not read here{_line(event)}{_QUOTE}")
     tag = getattr(event, "tag", None)
     if isinstance(event, NodeEvent) and tag not in (None, "!"):
-        raise _malformed(f"the YAML tag {tag} is not read here{_line(event)}")
+        raise _malformed(f"the YAML tag {tag[:100]} is not read here{_line(event)}{_QUOTE}")
 
 
 def _scalar(event: ScalarEvent) -> Any:  # noqa: ANN401
@@ -131,9 +132,23 @@ def _has_leading_zero(text: str) -> bool:
     return len(digits) > 1 and digits[0] == "0" and digits[1].isdigit()
 
 
+def _place(text: str, error: yaml.MarkedYAMLError) -> str:
+    """Where it is, and the remedy when a value's first character is what YAML stumbles over."""
+    lines = text.splitlines()
+    for mark in filter(None, (error.context_mark, error.problem_mark)):
+        line = lines[mark.line] if mark.line < len(lines) else ""
+        if line[mark.column : mark.column + 1] in tuple(_SPECIAL):
+            return f"{_at(mark)}{_QUOTE}"
+    return _at(error.problem_mark) if error.problem_mark else ""
+
+
+def _at(mark: yaml.Mark) -> str:
+    return f" at line {mark.line + 1}, column {mark.column + 1}"
+
+
 def _line(event: Event) -> str:
     mark = event.start_mark
-    return f" (line {mark.line + 1})" if mark is not None else ""
+    return f" (line {mark.line + 1}, column {mark.column + 1})" if mark is not None else ""
 
 
 def _malformed(message: str, code: str = "malformed_body") -> MalformedBody:

@@ -81,7 +81,13 @@ class Control:
         )
 
     async def write(self, state: ControlState, note: str | None, changed_by: str) -> ControlWord:
-        """Says the word. It reaches the starts once the zones are marked with it."""
+        """Says the word. It reaches the starts once the zones are marked with it.
+
+        The same word once more, without a note, changes nothing.
+        """
+        before = await self.read()
+        if before.state is state and note is None and before.changed_at is not None:
+            return before
         word = ControlWord(
             state=state, note=note, changed_at=self._clock.now(), changed_by=changed_by
         )

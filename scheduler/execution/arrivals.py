@@ -8,6 +8,7 @@ from scheduler.dispatch.ids import ExecutionId, Trigger, key_of
 from scheduler.dispatch.run_index import Announcement
 from scheduler.errors import ConflictingWrite, StorageUnavailable
 from scheduler.execution.graph import initial_states
+from scheduler.execution.missed import reason_given_up
 from scheduler.execution.model import Run
 from scheduler.execution.overlap import OverlapRule, overlap_of, skipped
 from scheduler.execution.store import ExecutionStore, Stored
@@ -68,8 +69,10 @@ class Arrivals:
         if row is None:
             return None
         job = await self._definitions.load(row.job_id, row.definition)
-        if _is_stale(announced, row) and not _is_due_anyway(announced, row, job):
+        if _is_stale(announced, row) and not _is_due_anyway(announced, job):
             return None
+        if enters and (reason := _reason_given_up(announced, job, now)) is not None:
+            return await self._make_skipped(announced, row, reason, now)
         run = new_run(
             announced.execution_id,
             job,
@@ -161,25 +164,31 @@ def _reason_to_skip(announced: Announcement, row: JobRow | None) -> str | None:
         return None
     if announced.scheduled <= row.created_at:
         return "the job was deleted, and made anew, before the run could start"
-    if not row.enabled and not _is_stale(announced, row):
+    if not row.enabled or row.was_paused_at(announced.scheduled):
         return "the job was paused before the run could start"
     return None
 
 
+def _reason_given_up(announced: Announcement, job: Job, now: datetime) -> str | None:
+    if job.schedule is None:
+        return None
+    return reason_given_up(
+        job.schedule, announced.timezone, announced.scheduled, announced.due, now
+    )
+
+
 def _is_stale(announced: Announcement, row: JobRow) -> bool:
-    """Whether the job's schedule, zone or `enabled` changed, or it paused, before it was due."""
-    if announced.revision == row.revision:
-        return False
-    return announced.scheduled > row.changed_at or row.was_paused_at(announced.scheduled)
+    """Whether the job's schedule, zone or `enabled` changed before the run was due."""
+    return announced.revision != row.revision and announced.scheduled > row.changed_at
 
 
-def _is_due_anyway(announced: Announcement, row: JobRow, job: Job) -> bool:
+def _is_due_anyway(announced: Announcement, job: Job) -> bool:
     """Whether the job runs at this instant as it is now, too.
 
     A tick that read the due row before the change announces the old revision over the new one's
     announcement of the same run: it is one run, and must not be dropped.
     """
     instant = announced.scheduled
-    if not row.enabled or job.schedule is None or row.was_paused_at(instant):
+    if job.schedule is None:
         return False
     return next_instant(job.schedule, job.timezone, instant - _MOMENT) == instant

@@ -87,9 +87,7 @@ class OverlapRule:
 
     async def _stand_back(self, run: Run, etag: str | None, now: datetime) -> Stored[Run]:
         if run.overlap is not Overlap.QUEUE:
-            return await self._write(
-                skipped(run, "another run of the job is unfinished", now), etag, []
-            )
+            return await self._write(skipped(run, await self._obstacle(run), now), etag, [])
         limit = MAX_MADE_UP if _is_made_up(run) else MAX_QUEUED
         queued = await self._store.queued(run.job_id, limit=limit)
         others = [execution_id for _, execution_id in queued if execution_id != run.execution_id]
@@ -101,6 +99,11 @@ class OverlapRule:
         key = f"{QUEUE_PREFIX}{sortable(since)}:{run.execution_id}"
         waiting = Upsert(key, {"execution_id": run.execution_id})
         return await self._write(run, etag, [waiting])
+
+    async def _obstacle(self, run: Run) -> str:
+        current = await self._store.current(run.job_id)
+        name = f": {current.value}" if current is not None else ""
+        return f"another run of the job is unfinished{name}"
 
     async def _write(self, run: Run, etag: str | None, changes: list[Change]) -> Stored[Run]:
         if etag is None:

@@ -4,13 +4,14 @@ They have no slot. What happened meanwhile is looked at when their turn comes.
 """
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from scheduler.clock import Clock
 from scheduler.dispatch.ids import Trigger
 from scheduler.dispatch.run_index import Place, RunEntry, RunIndex
 from scheduler.errors import ConflictingWrite
 from scheduler.execution.admission import Admission
+from scheduler.execution.missed import reason_given_up
 from scheduler.execution.model import Run
 from scheduler.execution.overlap import overlap_of, skipped
 from scheduler.execution.settle import Settlement
@@ -18,9 +19,7 @@ from scheduler.execution.slots import Moved
 from scheduler.execution.store import ExecutionStore, Stored, leave_current
 from scheduler.jobs.catalog import Catalog
 from scheduler.jobs.definitions import Definitions
-from scheduler.jobs.model import CatchUp, Job, Schedule
-from scheduler.schedule.plan import lateness_allowed
-from scheduler.schedule.triggers import next_instant
+from scheduler.jobs.model import Job
 from scheduler.telemetry import get_logger
 
 log = get_logger(__name__)
@@ -85,7 +84,7 @@ class Standby:
         if entry.place not in (Place.HELD, Place.QUEUED):
             return stored
         job = await self._definitions.load(run.job_id, run.definition)
-        reason = await self._reason_to_skip(run, job, entry.place, now)
+        reason = await self._reason_to_skip(run, job, entry, now)
         changes = [leave_current()] if reason and run.holds_current else []
         if reason is not None:
             changed = skipped(run, reason, now)
@@ -100,31 +99,19 @@ class Standby:
         except ConflictingWrite:
             raise Moved from None
 
-    async def _reason_to_skip(self, run: Run, job: Job, place: Place, now: datetime) -> str | None:
-        its_turn = place is Place.HELD or run.holds_current
+    async def _reason_to_skip(
+        self, run: Run, job: Job, entry: RunEntry, now: datetime
+    ) -> str | None:
+        was_held = entry.place is Place.HELD
+        its_turn = was_held or run.holds_current
         if run.trigger is not Trigger.SCHEDULE or not its_turn:
             return None
         row = await self._catalog.find(run.job_id)
         if row is not None and not row.enabled:
             return "the job was paused before the run could start"
-        if place is not Place.HELD:
+        if not was_held or job.schedule is None:
             return None
         if row is None:
             return "the job was deleted before the run could start"
-        return None if job.schedule is None else _given_up(run, job.schedule, now)
-
-
-def _given_up(run: Run, schedule: Schedule, now: datetime) -> str | None:
-    """Why catch-up gives up a run that was held: it is one of those that were missed."""
-    late = now - run.scheduled_time
-    if late <= lateness_allowed(schedule):
-        return None
-    given_up = f"given up, {round(late.total_seconds())} s late"
-    if schedule.catch_up is CatchUp.NONE:
-        return f"{given_up} (catch_up: none)"
-    if late > timedelta(seconds=schedule.catch_up_window_seconds):
-        return f"{given_up} (catch_up_window_seconds: {schedule.catch_up_window_seconds})"
-    following = next_instant(schedule, run.timezone, run.scheduled_time)
-    if schedule.catch_up is CatchUp.LATEST and following is not None and following <= now:
-        return f"{given_up}: a later run makes up for it (catch_up: latest)"
-    return None
+        due = entry.announcement.due
+        return reason_given_up(job.schedule, run.timezone, run.scheduled_time, due, now)

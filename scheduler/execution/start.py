@@ -5,6 +5,7 @@ write checks it. Whenever something does not hold, the slow way reads everything
 """
 
 import asyncio
+from datetime import timedelta
 
 from scheduler.clock import Clock
 from scheduler.dispatch.dispatcher import Dispatcher
@@ -27,6 +28,7 @@ from scheduler.execution.states import RunState
 from scheduler.execution.store import ExecutionStore, Stored
 from scheduler.jobs.definitions import Definitions
 from scheduler.jobs.model import Overlap
+from scheduler.schedule.plan import LATE_SECONDS
 from scheduler.telemetry import get_logger
 
 log = get_logger(__name__)
@@ -72,7 +74,9 @@ class Starter:
         Raises:
             StorageUnavailable: storage cannot be reached.
         """
-        if message.etag is None or message.revision is None:
+        if message.etag is None or message.revision is None or message.due is None:
+            return None
+        if self._clock.now() - message.due > timedelta(seconds=LATE_SECONDS):
             return None
         look, found = await asyncio.gather(
             self._admission.look(queue),

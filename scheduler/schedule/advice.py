@@ -21,6 +21,11 @@ from scheduler.schedule.triggers import instants, next_instant
 
 _MINUTE, _DAY = timedelta(minutes=1), timedelta(days=1)
 _RUNS_LOOKED_AT = 100
+_WITHOUT_SUMMER = {
+    "EST": "write America/New_York for the clock of New York",
+    "MST": "write America/Denver, or America/Phoenix for a place without summer time",
+    "HST": "write Pacific/Honolulu, which has none either",
+}
 
 
 def schedule_advice(schedule: Schedule, timezone: str, now: datetime) -> list[Notice]:
@@ -42,6 +47,15 @@ def schedule_advice(schedule: Schedule, timezone: str, now: datetime) -> list[No
     found += _jitter(schedule, timezone, first)
     found += _catch_up(schedule)
     return found
+
+
+def zone_advice(timezone: str) -> list[Notice]:
+    """Warnings about a zone's canonical name alone; pointers start at the job."""
+    place = _WITHOUT_SUMMER.get(timezone)
+    if place is None:
+        return []
+    message = f"{timezone} has no summer time: it keeps one offset all year; {place}"
+    return [Notice("/timezone", "no_summer_time", message)]
 
 
 def _nothing_left(schedule: Schedule, timezone: str) -> Notice:

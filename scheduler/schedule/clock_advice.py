@@ -2,10 +2,13 @@
 
 from collections.abc import Iterator
 from datetime import datetime, time, timedelta
+from itertools import islice
 
 from scheduler.jobs.model import Schedule, ScheduleType
 from scheduler.jobs.notice import Notice
+from scheduler.schedule import fields
 from scheduler.schedule.cron import Cron
+from scheduler.schedule.cron_text import read_cron
 from scheduler.schedule.description import WEEKDAYS, clock
 from scheduler.schedule.interval import parse_interval
 from scheduler.schedule.transitions import SECOND, Change, next_change, resolve_wall, wall_at
@@ -29,7 +32,7 @@ def clock_advice(schedule: Schedule, timezone: str, now: datetime) -> Iterator[N
         message = (
             _drift(schedule, timezone, change)
             if schedule.type is ScheduleType.INTERVAL
-            else _touched(schedule, timezone, change)
+            else _touched(schedule, timezone, change, now)
         )
         if message is None:
             continue
@@ -46,10 +49,11 @@ def _changes(timezone: str, now: datetime) -> Iterator[Change]:
         after = change.at
 
 
-def _touched(schedule: Schedule, timezone: str, change: Change) -> str | None:
+def _touched(schedule: Schedule, timezone: str, change: Change, now: datetime) -> str | None:
     cron = Cron.parse(schedule.expression)
     if change.after < change.before:
-        return None if cron.wildcard else _repeated(schedule, timezone, change)
+        repeated = _doubled if cron.wildcard else _repeated
+        return repeated(schedule, timezone, change, now)
     walls = _walls(cron, change.wall_before, change.wall_after)
     if not walls:
         return None
@@ -81,17 +85,44 @@ def _moved(schedule: Schedule, timezone: str, change: Change, asked: int) -> str
     return None
 
 
-def _repeated(schedule: Schedule, timezone: str, change: Change) -> str | None:
-    since = change.at - (change.before - change.after)
-    coming = instants(schedule, timezone, since - SECOND, change.at - SECOND)
-    count = sum(1 for _ in zip(coming, range(_MOST_WALLS), strict=False))
+def _repeated(schedule: Schedule, timezone: str, change: Change, now: datetime) -> str | None:
+    """A job of fixed times that runs in the first pass, of which some is still to come."""
+    after = max(change.at - (change.before - change.after) - SECOND, now)
+    count = _count(schedule, timezone, after, change.at - SECOND)
     if not count:
         return None
-    first = preview(schedule, timezone, since - SECOND, 1)[0]
+    first = preview(schedule, timezone, after, 1)[0]
     others = "" if count == 1 else "; so does 1 more run"
     if count > _PAIR:
         others = f"; so do {count - 1} more runs"
     return first["reason"] + others if "reason" in first else None
+
+
+def _doubled(schedule: Schedule, timezone: str, change: Change, now: datetime) -> str | None:
+    """A job that follows the clock through both passes, and is not to run in every hour."""
+    if read_cron(schedule.expression).hours == fields.HOUR.whole():
+        return None
+    length = change.before - change.after
+    begin, end = change.at - length - SECOND, change.at + length - SECOND
+    first = _count(schedule, timezone, max(begin, now), change.at - SECOND)
+    again = _count(schedule, timezone, change.at - SECOND, end)
+    if not first or not again:
+        return None
+    last = change.wall_before - timedelta(minutes=1)
+    asked = _count(schedule, timezone, begin, change.at - SECOND)
+    runs = "in both" if asked == _MOST_WALLS else f"{asked + again} times, not {asked}"
+    if asked + again == _PAIR:
+        runs = "twice"
+    return (
+        f"{change.wall_after:%H:%M} to {last:%H:%M} comes twice on {change.wall_after:%Y-%m-%d} "
+        f"in {timezone}: it runs {runs}; without * as minute and hour it would run once for each "
+        "time"
+    )
+
+
+def _count(schedule: Schedule, timezone: str, after: datetime, until: datetime) -> int:
+    """How many runs there are with after < run ≤ until; at most 100 are counted."""
+    return sum(1 for _ in islice(instants(schedule, timezone, after, until), _MOST_WALLS))
 
 
 def _day_without_runs(schedule: Schedule, timezone: str, change: Change) -> str | None:

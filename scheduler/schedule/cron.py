@@ -8,7 +8,6 @@ so that the choice between "both" and "either" of the day fields is made in one 
 import copy
 import difflib
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
@@ -18,6 +17,7 @@ from croniter import CroniterBadDateError, croniter
 
 from scheduler.errors import ScheduleError
 from scheduler.schedule import fields
+from scheduler.schedule.interval import parse_interval
 from scheduler.schedule.wording import foreign_character, quoted
 
 LONGEST_EXPRESSION = 256
@@ -90,7 +90,7 @@ def _parse(expression: str) -> Cron:
     patterns = tuple(
         f"{_list(fields.MINUTE, minutes)} {_list(fields.HOUR, hours)} {days} "
         f"{_list(fields.MONTH, months)} {weekdays}{tail}"
-        for days, weekdays in _day_rules(day, weekday, months)
+        for days, weekdays in _day_rules(day, weekday, month)
     )
     wildcard = minute.startswith("*") or hour.startswith("*")
     return Cron(expression, wildcard, patterns, tuple(map(_matcher, patterns)))
@@ -134,7 +134,15 @@ def _refuse_count(expression: str, found: int) -> NoReturn:
     advice = foreign_character(expression)
     if advice is not None:
         _refuse(f"{quoted(expression)} cannot be read; {advice}")
-    _refuse(f"{found} field{'s' * (found > 1)} found; {_FIELDS}")
+    _refuse(f"{found} field{'s' * (found > 1)} found; {_FIELDS}{_other_type(expression)}")
+
+
+def _other_type(expression: str) -> str:
+    try:
+        parse_interval(expression)
+    except ScheduleError:
+        return ""
+    return f"; {quoted(expression)} looks like an interval: write type interval"
 
 
 def _macro(texts: list[str]) -> str:
@@ -151,8 +159,9 @@ def _macro(texts: list[str]) -> str:
     return known
 
 
-def _day_rules(day: str, weekday: str, months: frozenset[int]) -> list[tuple[str, str]]:
+def _day_rules(day: str, weekday: str, month: str) -> list[tuple[str, str]]:
     days, weekdays = fields.parse_days(day), fields.parse_weekdays(weekday)
+    months = fields.parse_numbers(fields.MONTH, month)
     day_texts = [_days_text(days)] if _occurs(days, months) else []
     weekday_texts = _weekday_texts(weekdays)
     if day.startswith("*") or weekday.startswith("*"):
@@ -161,15 +170,10 @@ def _day_rules(day: str, weekday: str, months: frozenset[int]) -> list[tuple[str
         rules = [(left, "*") for left in day_texts] + [("*", right) for right in weekday_texts]
     if not rules:
         _refuse(
-            f"day-of-month: '{day}' never comes in month '{_month_names(months)}'; "
+            f"day-of-month: {quoted(day)} never comes in month {quoted(month)}; "
             "write a day that the month has, or L for its last day"
         )
     return rules
-
-
-def _month_names(months: Iterable[int]) -> str:
-    words = {number: word for word, number in fields.MONTH.words.items()}
-    return ",".join(words[month].upper() for month in sorted(months))
 
 
 def _occurs(days: fields.Days, months: frozenset[int]) -> bool:

@@ -45,34 +45,75 @@ def _too_often(cron: CronText) -> Iterator[str]:
 
 def _uneven(cron: CronText) -> Iterator[str]:
     second, minute, hour, day, month, weekday = cron.texts
-    if len(cron.minutes) > 1 or len(cron.hours) > 1:
-        yield from _uneven_field(fields.SECOND, second, "s")
-    if any((value + 1) % 24 in cron.hours for value in cron.hours):
-        yield from _uneven_field(fields.MINUTE, minute, "m")
-    yield from _uneven_field(fields.HOUR, hour, "h")
-    yield from _uneven_field(fields.DAY, day, "d")
-    yield from _uneven_field(fields.WEEKDAY, weekday, "d")
-    yield from _uneven_field(fields.MONTH, month, "")
+    every_month = cron.months == fields.MONTH.whole()
+    every_day = every_month and cron.every_day and cron.every_weekday
+    every_hour = every_day and cron.hours == fields.HOUR.whole()
+    every_minute = every_hour and cron.minutes == fields.MINUTE.whole()
+    in_turn = len(cron.minutes) > 1 or len(cron.hours) > 1
+    hours_in_turn = any((value + 1) % 24 in cron.hours for value in cron.hours)
+    yield from _uneven_field(fields.SECOND, second, "s", whole=every_minute, in_turn=in_turn)
+    yield from _uneven_field(fields.MINUTE, minute, "m", whole=every_hour, in_turn=hours_in_turn)
+    yield from _uneven_field(fields.HOUR, hour, "h", whole=every_day)
+    yield from _uneven_field(fields.DAY, day, "d", whole=every_month and cron.every_weekday)
+    if cron.both and not cron.every_day and len(cron.weekdays.numbers) == 1 and "/" in weekday:
+        yield _weekday_by_step(cron)
+    else:
+        yield from _uneven_field(fields.WEEKDAY, weekday, "d", whole=every_month and cron.every_day)
+    yield from _uneven_field(fields.MONTH, month, "", whole=True)
 
 
-def _uneven_field(field: fields.Field, text: str, unit: str) -> Iterator[str]:
-    """A step over the whole field whose last value is not as far from the next round's first."""
+def _uneven_field(
+    field: fields.Field, text: str, unit: str, *, whole: bool, in_turn: bool = True
+) -> Iterator[str]:
+    """A step past the end of its span, or over a whole field that it does not divide.
+
+    `whole`: no other field keeps an interval from taking its place; `in_turn`: its rounds follow
+    one another.
+    """
     span, _, step_text = text.partition("/")
-    if not step_text.isdigit() or not (span == "*" or span.isdigit()):
+    if not step_text.isdigit():
         return
-    step, size = int(step_text), len(field.whole())
-    low = field.low if span == "*" else int(span)
-    if step == 1 or low - field.low >= step:
-        return
-    order = sorted(fields.parse_numbers(field, text))
-    instead = f"; write an interval of {step}{unit} for equal distances" if unit else ""
+    step, order = int(step_text), sorted(fields.parse_numbers(field, text))
+    instead = f"; write an interval of {step}{unit} for equal distances" if unit and whole else ""
     found = f"{field.name}: '{text}'"
-    if len(order) == 1:
-        yield f"{found} is {order[0]} alone: the step is longer than the field{instead}"
-    elif size % step or field is fields.DAY:
+    if len(order) == 1 and step > 1:
+        longer = f"the step is longer than the {'range' if '-' in span else 'field'}"
+        yield f"{found} is {order[0]} alone: {longer}{instead or f'; write {order[0]}'}"
+    elif in_turn and _begins_round(field, span, step):
         ends = [*order[:2], "…", order[-1]] if len(order) > _MOST_LISTED else order
         then = f"{order[0]} again" if field is fields.DAY else _next_round(field, order, unit)
         yield f"{found} is {', '.join(map(str, ends))}, then {then}{instead}"
+
+
+def _begins_round(field: fields.Field, span: str, step: int) -> bool:
+    """Whether a step over the whole field has another distance from its last value to its first."""
+    if step == 1 or not (span == "*" or span.isdigit()):
+        return False
+    low = field.low if span == "*" else int(span)
+    divides = len(field.whole()) % step == 0 and field is not fields.DAY
+    return low - field.low < step and not divides
+
+
+def _weekday_by_step(cron: CronText) -> str:
+    """A day-of-week such as `*/7`, written with `*` so that day-of-month must match too."""
+    (number,) = cron.weekdays.numbers
+    week = _week_of(cron)
+    name = WEEKDAYS[number][:3].upper()
+    remedy = f"write {name} for every {WEEKDAYS[number]}"
+    if week is not None:
+        remedy = f"write * as day-of-month and {name}#{week} as day-of-week"
+    return (
+        f"day-of-week: '{cron.texts[5]}' is {WEEKDAYS[number]} alone, and as it begins with * "
+        f"day-of-month '{cron.texts[3]}' must match too; {remedy}"
+    )
+
+
+def _week_of(cron: CronText) -> int | None:
+    """Which week of the month (1 to 4) day-of-month is; None when it is something else."""
+    numbers = cron.days.numbers
+    if len(numbers) != _DAYS_A_WEEK or cron.days.last:
+        return None
+    return _WEEKS.get((min(numbers), max(numbers)))
 
 
 def _next_round(field: fields.Field, order: list[int], unit: str) -> str:
@@ -85,9 +126,8 @@ def _either_day(cron: CronText) -> str:
     text = f"day-of-month '{day}' and day-of-week '{weekday}' are both given: either is enough"
     if cron.every_day or cron.every_weekday:
         return f"{text}, and one of them is every day; write * there for the other alone"
-    numbers = cron.days.numbers
-    week = _WEEKS.get((min(numbers, default=0), max(numbers, default=0)))
-    if week is not None and len(numbers) == _DAYS_A_WEEK and len(cron.weekdays.numbers) == 1:
+    week = _week_of(cron)
+    if week is not None and len(cron.weekdays.numbers) == 1:
         (number,) = cron.weekdays.numbers
         name = f"{WEEKDAYS[number][:3].upper()}#{week}"
         return f"{text}; for {WEEKDAYS[number]} of that week alone write * and {name}"

@@ -50,13 +50,27 @@ def _parse(text: str) -> datetime:
     found = _TIME.fullmatch(text)
     if found is None:
         _refuse(text, _advice(text))
-    numbers = {name: int(digits or 0) for name, digits in found.groupdict().items()}
-    impossible = _impossible_date(numbers) or _impossible_time(numbers)
+    impossible = _impossible(found)
     if impossible is not None:
         _refuse(text, impossible)
     time = datetime.fromisoformat(text.upper())
     part = timedelta(microseconds=time.microsecond)
     return time + (timedelta(seconds=1) - part) if part else time
+
+
+def impossible_time(text: str) -> str | None:
+    """What a text of the right form names that no calendar or clock has, and what to write.
+
+    None when there is such a time, or when the text is not of the form at all.
+    """
+    found = _TIME.fullmatch(text)
+    why = None if found is None else _impossible(found)
+    return None if why is None else f"{quoted(text)}: {why}"
+
+
+def _impossible(found: re.Match[str]) -> str | None:
+    numbers = {name: int(digits or 0) for name, digits in found.groupdict().items()}
+    return _impossible_date(numbers) or _impossible_time(numbers)
 
 
 def _advice(text: str) -> str:
@@ -73,7 +87,7 @@ def _advice(text: str) -> str:
 def _impossible_date(numbers: dict[str, int]) -> str | None:
     year, month, day = numbers["year"], numbers["month"], numbers["day"]
     if not FIRST_YEAR < year < LAST_YEAR:
-        return f"write a year between {FIRST_YEAR} and {LAST_YEAR}"
+        return f"write a year from {FIRST_YEAR + 1} to {LAST_YEAR - 1}"
     if not 1 <= month <= 12:
         return f"there is no month {month:02}; write one from 01 to 12"
     days = monthrange(year, month)[1]

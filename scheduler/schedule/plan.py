@@ -25,7 +25,6 @@ MAX_RUNS_A_LOOK = 20_000
 """How many runs of one row are counted, and how many are looked at, in one tick."""
 ERROR_DELAY = timedelta(hours=1)
 _MOMENT = timedelta(microseconds=1)
-_SECOND = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +113,7 @@ def _plan(due: Due, now: datetime, horizon: datetime) -> Plan:
     missed = [nominal for nominal in recent if nominal < now - late]
     made_up = _made_up(due, missed)
     given_up = [*beyond, *missed[: len(missed) - len(made_up)]]
-    announcements = [
-        *_in_turn([_announcement(due, nominal) for nominal in made_up], due, now),
-        *(_announcement(due, nominal) for nominal in recent[len(missed) :]),
-    ]
+    announcements = _in_turn(due, [*made_up, *recent[len(missed) :]], now)
     if given_up:
         more = len(beyond) > MAX_RUNS_A_LOOK
         gap = _Gap(len(given_up), given_up[0], given_up[-1], more)
@@ -178,11 +174,22 @@ def _announcement(due: Due, nominal: datetime) -> Announcement:
     )
 
 
-def _in_turn(runs: Sequence[Announcement], due: Due, now: datetime) -> list[Announcement]:
-    """Runs to be made up for: a second apart, unless they may overlap, to come in their order."""
-    if due.schedule.overlap is Overlap.ALLOW:
-        return list(runs)
-    return [replace(run, due=now + place * _SECOND) for place, run in enumerate(runs, 1)]
+def _in_turn(due: Due, nominals: Sequence[datetime], now: datetime) -> list[Announcement]:
+    """The runs of some instants; those that are late start a second apart, to come in their order.
+
+    Where they may overlap they start together; where they queue, those on time come behind them.
+    """
+    overlap = due.schedule.overlap
+    step = timedelta(seconds=0 if overlap is Overlap.ALLOW else 1)
+    runs: list[Announcement] = []
+    last = now
+    for nominal in nominals:
+        run = _announcement(due, nominal)
+        if run.due < now or (overlap is Overlap.QUEUE and run.due <= last):
+            last += step
+            run = replace(run, due=last)
+        runs.append(run)
+    return runs
 
 
 def _skip_record(due: Due, gap: _Gap) -> Announcement:

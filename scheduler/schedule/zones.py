@@ -7,6 +7,7 @@ import unicodedata
 from zoneinfo import available_timezones
 
 from scheduler.errors import ScheduleError
+from scheduler.schedule.cities import CITIES
 from scheduler.schedule.windows_zones import WINDOWS_ZONES
 from scheduler.schedule.wording import quoted
 
@@ -55,12 +56,14 @@ ABBREVIATIONS = {
 
 _BY_LOWER = {name.lower(): name for name in ZONES}
 _BY_WINDOWS = {name.lower(): zone for name, zone in WINDOWS_ZONES.items()}
+_BY_CITY = {name.lower().replace(" ", "_"): zone for name, zone in CITIES.items()}
 _FIXED = re.compile(
     r"(?:utc|gmt)?\s*(?P<sign>[+-])(?P<hours>\d{1,2})(?::?(?P<minutes>\d\d))?", re.ASCII
 )
 _FORM = "write a name like 'America/New_York' or 'UTC'; GET /api/v2/timezones lists them"
 _LONGEST_NAME = 100
 _SUGGESTIONS = 3
+_ALIKE = 0.75
 
 
 def tzdata_version() -> str:
@@ -114,10 +117,24 @@ def near_zones(name: str) -> list[str]:
     """Up to three zones that the author of an unknown name may have meant, the nearest first."""
     letters = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
     wanted = letters.strip().lower().replace(" ", "_")
-    cities = [zone for lower, zone in _BY_LOWER.items() if lower.split("/")[-1] == wanted]
-    alike = difflib.get_close_matches(wanted, _BY_LOWER, n=_SUGGESTIONS, cutoff=0.75)
-    near = [*sorted(cities, key=_preference), *(_BY_LOWER[lower] for lower in alike)]
-    return list(dict.fromkeys(near))[:_SUGGESTIONS]
+    if wanted in _BY_LOWER:
+        return [_BY_LOWER[wanted]]
+    city = wanted.rpartition("/")[2]
+    if city in _BY_CITY:
+        return [_BY_CITY[city]]
+    places = [zone for lower, zone in _BY_LOWER.items() if lower.rpartition("/")[2] == wanted]
+    alike = difflib.get_close_matches(wanted, _BY_LOWER, n=_SUGGESTIONS, cutoff=_ALIKE)
+    near = [*sorted(places, key=_preference), *(_BY_LOWER[lower] for lower in alike)]
+    return list(dict.fromkeys(near or _near_cities(wanted)))[:_SUGGESTIONS]
+
+
+def _near_cities(city: str) -> list[str]:
+    """The zones of the cities with a name like this one; a region before it asks for more."""
+    zones: dict[str, list[str]] = {name: [zone] for name, zone in _BY_CITY.items()}
+    for lower, zone in _BY_LOWER.items():
+        zones.setdefault(lower.rpartition("/")[2], []).append(zone)
+    alike = difflib.get_close_matches(city, zones, n=_SUGGESTIONS, cutoff=_ALIKE)
+    return [zone for name in alike for zone in sorted(zones[name], key=_preference)]
 
 
 def _preference(zone: str) -> tuple[int, str]:

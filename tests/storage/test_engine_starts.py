@@ -100,11 +100,14 @@ async def test_a_run_of_a_job_paused_after_its_time_is_skipped_with_the_reason(
     await sim.assert_nothing_left()
 
 
-async def test_a_run_of_a_job_paused_before_its_time_is_dropped(sim: Simulation) -> None:
+async def test_a_run_of_a_job_paused_before_its_time_is_skipped_with_the_reason(
+    sim: Simulation,
+) -> None:
     await announced(sim)
     await sim.app.jobs.patch(CALLER, AUTHOR, "job", {"enabled": False}, None)
     await sim.run()
-    assert (sim.script.ran, await sim.listed()) == ([], [])
+    assert (sim.script.ran, await sim.listed()) == ([], [(SOON_ID, "skipped")])
+    assert "paused before the run could start" in (await sim.read(SOON_ID))["message"]
     await sim.assert_nothing_left()
 
 
@@ -124,7 +127,8 @@ async def test_a_run_that_overlaps_is_skipped_by_default(patient: Simulation) ->
     await patient.create("job", {"id": "one"}, schedule=EVERY_MINUTE)
     await patient.run(START.replace(minute=2, second=5))
     body = await patient.read("job.20261123T020200Z")
-    assert (body["status"], body["message"]) == ("skipped", "another run of the job is unfinished")
+    reason = "another run of the job is unfinished: job.20261123T020100Z"
+    assert (body["status"], body["message"]) == ("skipped", reason)
     assert await patient.slots() == ["job.20261123T020100Z"]
     hold.release()
     await patient.run(START.replace(minute=3, second=5))

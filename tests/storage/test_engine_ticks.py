@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from scheduler.errors import NotFound
 from tests.storage.scripted import Ran
 from tests.storage.simulation import START, Simulation
 from tests.storage.wire import Mode
@@ -160,3 +161,65 @@ async def test_a_schedule_that_cannot_be_computed_waits_an_hour_and_hinders_no_o
     assert [one.execution_id for one in sim.script.ran] == ["good.20261123T021000Z"]
     body: dict[str, Any] = (await sim.app.jobs.read("bad")).body
     assert body["job"]["schedule_error"]
+
+
+@pytest.mark.parametrize(
+    ("catch_up", "outcome", "part"),
+    [
+        ("latest", "success", ""),
+        ("all", "success", ""),
+        ("none", "skipped", "given up, 400 s late (catch_up: none)"),
+    ],
+)
+async def test_catch_up_decides_about_a_run_that_was_announced_and_came_to_start_too_late(
+    sim: Simulation, catch_up: str, outcome: str, part: str
+) -> None:
+    schedule = {"type": "once", "expression": "2026-11-23T02:02:30Z", "catch_up": catch_up}
+    await sim.create("job", {"id": "one"}, schedule=schedule)
+    await sim.run(START.replace(minute=1, second=20))
+    await sim.be_down(seconds=470)
+    await sim.run()
+    body = await sim.read("job.20261123T020230Z")
+    assert (body["status"], len(sim.script.ran)) == (outcome, int(outcome == "success"))
+    assert part in body["message"]
+    await sim.assert_nothing_left()
+
+
+async def test_an_announced_run_that_is_too_late_leaves_it_to_a_later_one(sim: Simulation) -> None:
+    await sim.create("job", {"id": "one"}, schedule=EVERY_TEN_MINUTES)
+    await sim.run(START.replace(minute=8, second=50))
+    await sim.be_down(minutes=25)
+    await sim.run(minutes=2)
+    assert scheduled(sim.script.ran) == ["0220", "0230"]  # the latest missed, and one merely late
+    first = await sim.read("job.20261123T021000Z")
+    assert "a later run makes up for it" in first["message"]
+    await sim.drop_job("job")
+    await sim.run()
+    await sim.assert_nothing_left()
+
+
+@pytest.mark.parametrize("overlap", ["skip", "queue"])
+async def test_late_runs_start_in_the_order_of_their_instants(
+    sim: Simulation, overlap: str
+) -> None:
+    schedule = {**EVERY_MINUTE, "catch_up": "all", "overlap": overlap}
+    await sim.create("job", {"id": "one"}, schedule=schedule)
+    await sim.be_down(minutes=12)
+    await sim.run(minutes=2)
+    ran = scheduled(sim.script.ran)
+    late = [one for one in ran if overlap == "queue" or one < "0213"]
+    assert late == sorted(late)
+    assert len(ran) >= 12
+    await sim.drop_job("job")
+    await sim.run()
+    await sim.assert_nothing_left()
+
+
+async def test_a_run_that_is_not_coming_cannot_be_read(sim: Simulation) -> None:
+    await sim.create("job", {"id": "one"}, schedule=EVERY_TEN_MINUTES)
+    assert (await sim.read("job.20261123T021000Z"))["status"] == "pending"
+    for unknown in ("job.20261123T020000Z", "job.20261123T021100Z", "job.20261123T021000Z.b1"):
+        with pytest.raises(NotFound):
+            await sim.read(unknown)
+    await sim.run(START.replace(minute=9, second=50))
+    assert (await sim.read("job.20261123T021000Z"))["status"] == "pending"

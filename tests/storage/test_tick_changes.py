@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -83,7 +84,7 @@ async def test_a_change_and_a_tick_that_meet_lose_and_double_nothing(
             between = sim.wire.between(at, on_the_way, other.tick.run)
             await make(sim, change, job_id)
         else:
-            between = sim.wire.between(at, on_the_way, lambda one=job_id: make(sim, change, one))
+            between = sim.wire.between(at, on_the_way, partial(make, sim, change, job_id))
             await other.tick.run()
         sim.wire._between = None
         if between.hit is None:
