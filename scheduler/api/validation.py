@@ -1,5 +1,6 @@
 """The use case behind `jobs/validate`: what storing a job would say, without storing it."""
 
+import re
 import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from scheduler.security.principals import Principal, Role
 from scheduler.settings import CONNECTION_PREFIX, Settings
 from steps.registry import Registry, StepTypeNotFound
 
+_NAME = re.compile(r"\w{1,64}", re.ASCII)
 _ON_DEMAND = "On demand only: the job has no schedule"
 
 
@@ -133,6 +135,11 @@ class Validation:
                 f"there is no connection {connection!r} yet: add the app setting "
                 f"{CONNECTION_PREFIX}{connection.upper()} with its ODBC connection string"
             )
+            if not _NAME.fullmatch(connection):
+                message = (
+                    "is the name of a connection, of letters, digits and _: put a connection "
+                    f"string into the app setting {CONNECTION_PREFIX}<NAME>, and write <NAME>"
+                )
             yield Notice(step.place("config", "connection_name"), "unknown_connection", message)
 
     async def _of_id(self, read: _Read) -> list[Notice]:

@@ -115,8 +115,7 @@ def _doubled(schedule: Schedule, timezone: str, change: Change, now: datetime) -
         runs = "twice"
     return (
         f"{change.wall_after:%H:%M} to {last:%H:%M} comes twice on {change.wall_after:%Y-%m-%d} "
-        f"in {timezone}: it runs {runs}; without * as minute and hour it would run once for each "
-        "time"
+        f"in {timezone}: it runs {runs}; write a list in place of * to run once for each time"
     )
 
 

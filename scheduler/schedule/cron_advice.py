@@ -44,7 +44,7 @@ def _too_often(cron: CronText) -> Iterator[str]:
 
 
 def _uneven(cron: CronText) -> Iterator[str]:
-    second, minute, hour, day, month, weekday = cron.texts
+    second, minute, hour, _, month, _ = cron.texts
     every_month = cron.months == fields.MONTH.whole()
     every_day = every_month and cron.every_day and cron.every_weekday
     every_hour = every_day and cron.hours == fields.HOUR.whole()
@@ -54,12 +54,22 @@ def _uneven(cron: CronText) -> Iterator[str]:
     yield from _uneven_field(fields.SECOND, second, "s", whole=every_minute, in_turn=in_turn)
     yield from _uneven_field(fields.MINUTE, minute, "m", whole=every_hour, in_turn=hours_in_turn)
     yield from _uneven_field(fields.HOUR, hour, "h", whole=every_day)
-    yield from _uneven_field(fields.DAY, day, "d", whole=every_month and cron.every_weekday)
-    if cron.both and not cron.every_day and len(cron.weekdays.numbers) == 1 and "/" in weekday:
-        yield _weekday_by_step(cron)
-    else:
-        yield from _uneven_field(fields.WEEKDAY, weekday, "d", whole=every_month and cron.every_day)
+    yield from _uneven_days(cron, every_month=every_month)
     yield from _uneven_field(fields.MONTH, month, "", whole=True)
+
+
+def _uneven_days(cron: CronText, *, every_month: bool) -> Iterator[str]:
+    day, weekday = cron.texts[3], cron.texts[5]
+    two = cron.both and not cron.every_day and not cron.every_weekday
+    also = f"; day-of-week '{weekday.upper()}' must match too" if two else ""
+    for text in _uneven_field(fields.DAY, day, "d", whole=every_month and cron.every_weekday):
+        yield text + also
+    if two and "/" in weekday and len(cron.weekdays.numbers) == 1:
+        yield _weekday_by_step(cron)
+        return
+    also = f"; day-of-month '{day}' must match too" if two else ""
+    for text in _uneven_field(fields.WEEKDAY, weekday, "d", whole=every_month and cron.every_day):
+        yield text + also
 
 
 def _uneven_field(
@@ -77,8 +87,9 @@ def _uneven_field(
     instead = f"; write an interval of {step}{unit} for equal distances" if unit and whole else ""
     found = f"{field.name}: '{text}'"
     if len(order) == 1 and step > 1:
-        longer = f"the step is longer than the {'range' if '-' in span else 'field'}"
-        yield f"{found} is {order[0]} alone: {longer}{instead or f'; write {order[0]}'}"
+        instead = "" if "-" in span else instead
+        past = f"the step leads past the end of the {'range' if '-' in span else 'field'}"
+        yield f"{found} is {order[0]} alone: {past}{instead or f'; write {order[0]}'}"
     elif in_turn and _begins_round(field, span, step):
         ends = [*order[:2], "…", order[-1]] if len(order) > _MOST_LISTED else order
         then = f"{order[0]} again" if field is fields.DAY else _next_round(field, order, unit)
@@ -99,7 +110,7 @@ def _weekday_by_step(cron: CronText) -> str:
     (number,) = cron.weekdays.numbers
     week = _week_of(cron)
     name = WEEKDAYS[number][:3].upper()
-    remedy = f"write {name} for every {WEEKDAYS[number]}"
+    remedy = f"write * as day-of-month and {name} for every {WEEKDAYS[number]}"
     if week is not None:
         remedy = f"write * as day-of-month and {name}#{week} as day-of-week"
     return (
