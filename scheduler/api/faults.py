@@ -11,7 +11,7 @@ from scheduler.api.body import pointer
 from scheduler.api.job_wire import FORMATS
 from scheduler.errors import FieldError, InvalidRequest
 from scheduler.schedule.once import impossible_time
-from scheduler.schedule.wording import quoted
+from scheduler.schedule.wording import counted, quoted
 
 MOST = 100
 """Faults beyond these are not noted: their author has enough to do."""
@@ -187,7 +187,7 @@ def _message(detail: ErrorDetails, *, shown: bool) -> str:
     ctx, kind, given = detail.get("ctx", {}), detail["type"], detail.get("input")
     found = f"; found {_shown(given)}" if shown else ""
     if kind.endswith(("too_long", "too_short")):
-        return _length(ctx, given, "characters" if kind.startswith("string") else "items")
+        return _length(ctx, given, "character" if kind.startswith("string") else "item")
     if kind in ("int_type", "int_from_float") and isinstance(given, float):
         return f"must be a whole number without point or exponent{found}"
     if kind.startswith("datetime") and isinstance(given, str) and "parsing" in kind:
@@ -211,5 +211,4 @@ def _length(ctx: Mapping[str, Any], given: Any, unit: str) -> str:  # noqa: ANN4
     limit = (
         f"at most {ctx['max_length']}" if "max_length" in ctx else f"at least {ctx['min_length']}"
     )
-    count = len(given)
-    return f"has {count} {unit if count != 1 else unit[:-1]}; write {limit}"
+    return f"has {counted(len(given), unit)}; write {limit}"

@@ -11,6 +11,7 @@ from scheduler.api.paging import (
     write_continuation,
 )
 from scheduler.dispatch.ids import SHARDS, is_job_id
+from scheduler.errors import InvalidRequest, ScheduleError
 from scheduler.jobs.catalog import Catalog
 from scheduler.jobs.job_row import JobRow
 from scheduler.schedule.zones import resolve_timezone
@@ -61,8 +62,7 @@ class JobList:
 class _Filter:
     def __init__(self, query: Mapping[str, str]) -> None:
         self._enabled_only = read_flag(query, "enabled_only")
-        zone = query.get("timezone")
-        self._timezone = resolve_timezone(zone) if zone is not None else None
+        self._timezone = _zone(query.get("timezone"))
         self._type = query.get("type")
         self._name = query.get("name", "").casefold()
 
@@ -97,3 +97,11 @@ def _document(row: JobRow) -> dict[str, Any]:
         "created_at": row.created_at,
         "updated_at": row.updated_at,
     }
+
+
+def _zone(name: str | None) -> str | None:
+    """The zone of the query; its fault has no place in a body."""
+    try:
+        return None if name is None else resolve_timezone(name)
+    except ScheduleError as error:
+        raise InvalidRequest.of("", error.fault, error.message) from None

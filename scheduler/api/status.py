@@ -15,6 +15,7 @@ from scheduler.dispatch.queue_names import poison_queue_name
 from scheduler.errors import SchedulerError, StorageUnavailable
 from scheduler.execution.slots import SLOT_PREFIX, WAIT_PREFIX, WAITS_END
 from scheduler.schedule.heartbeat import Beat, Heartbeat
+from scheduler.schedule.wording import counted
 from scheduler.schedule.zones import tzdata_version
 from scheduler.security.encryption import Cipher
 from scheduler.settings import Settings
@@ -252,7 +253,10 @@ def _control_check(word: ControlWord) -> Check:
 def _poison_check(count: int) -> Check:
     if count == 0:
         return Check("poison", "ok", "no message was put aside")
-    text = f"{count} messages were put aside in queues named …-poison: look at their text"
+    were = "was" if count == 1 else "were"
+    text = (
+        f"{counted(count, 'message')} {were} put aside in queues named …-poison: look at the text"
+    )
     return Check("poison", "warning", text)
 
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from scheduler.schedule.wording import counted
 from scheduler.security.principals import Principal
 from steps.registry import Registry
 
@@ -23,7 +24,7 @@ def list_step_types(registry: Registry, principal: Principal) -> dict[str, Any]:
     ]
     rejected = [{"type": entry.type, "reason": entry.reason} for entry in registry.rejected]
     return {
-        "message": "1 step type" if len(types) == 1 else f"{len(types)} step types",
+        "message": counted(len(types), "step type"),
         "step_types": [entry["type"] for entry in types],
         "types": types,
         "rejected": rejected,

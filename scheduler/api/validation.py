@@ -21,6 +21,7 @@ from scheduler.jobs.notice import Notice
 from scheduler.schedule.advice import schedule_advice, zone_advice
 from scheduler.schedule.description import describe
 from scheduler.schedule.triggers import preview
+from scheduler.schedule.wording import counted
 from scheduler.security.principals import Principal, Role
 from scheduler.settings import CONNECTION_PREFIX, Settings
 from steps.registry import Registry, StepTypeNotFound
@@ -197,5 +198,4 @@ def _description(read: _Read, schedule: Schedule | None, timezone: str) -> str |
 def _message(errors: list[FieldError]) -> str:
     if not errors:
         return "the job is valid; nothing was stored"
-    faults = "1 fault" if len(errors) == 1 else f"{len(errors)} faults"
-    return f"the job has {faults}; nothing was stored"
+    return f"the job has {counted(len(errors), 'fault')}; nothing was stored"

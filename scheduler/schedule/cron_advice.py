@@ -81,7 +81,7 @@ def _uneven_field(
     one another.
     """
     span, _, step_text = text.partition("/")
-    if not step_text.isdigit():
+    if not step_text.isdigit() or "," in span:
         return
     step, order = int(step_text), sorted(fields.parse_numbers(field, text))
     instead = f"; write an interval of {step}{unit} for equal distances" if unit and whole else ""

@@ -13,6 +13,11 @@ def quoted(text: str) -> str:
     return f"{mark}{shown}{'…' if len(text) > _LONGEST else ''}{mark}"
 
 
+def counted(count: int, noun: str) -> str:
+    """`1 step`, `2 steps`: for nouns whose plural ends in s."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def foreign_character(text: str) -> str | None:
     """What to write instead of a text's first character that is no ASCII text; None without one."""
     for character in text:

@@ -79,6 +79,16 @@ def test_a_request_that_fails_tells_why(
     assert told == (method, path, status, code)
 
 
+@pytest.mark.parametrize("letter", ["%1b%5b31mred", "%00", "%7f", "%0d%0aa", "%e2%80%a8"])
+def test_control_characters_of_a_path_do_not_get_into_the_line(
+    live: LiveApp, line_of: LineOf, letter: str
+) -> None:
+    for path in (f"{JOBS}/{letter}/run", f"{EXECUTION}/{letter}"):
+        line = line_of(live.call("POST" if path.endswith("run") else "GET", path))
+        assert "".join(map(str, line.values())).isprintable()
+        assert not {"job_id", "execution_id"} & line.keys()
+
+
 def test_neither_query_nor_an_endless_path_gets_into_the_line(
     live: LiveApp, line_of: LineOf
 ) -> None:

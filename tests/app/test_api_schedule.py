@@ -1,10 +1,12 @@
 """`jobs/schedule`: a job stored with the time of its run."""
 
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from scheduler.api.faults import did_you_mean
 from tests.app.exchange import (
     JOBS,
     SCHEDULE,
@@ -172,7 +174,31 @@ def test_a_job_that_was_read_can_be_scheduled_as_it_is(live: LiveApp) -> None:
 def test_an_unknown_zone_of_the_call_is_refused(live: LiveApp) -> None:
     body = {"job": note_job(), "scheduled_time": JANUARY, "timezone": "Mars/Base"}
     reply = live.call("POST", SCHEDULE, body)
-    check_fault(reply, "/timezone", "unknown_timezone", "unknown_timezone")
+    check_fault(reply, "/timezone", "unknown_timezone")
+    assert reply.json()["detail"].startswith("/timezone: ")
+
+
+def test_a_schedule_without_a_run_ahead_is_told_at_its_place_in_the_body(live: LiveApp) -> None:
+    past = note_job(schedule={"type": "once", "expression": "2020-01-01T05:00:00Z"})
+    for path, body, where in ((SCHEDULE, {"job": past}, "/job"), (JOBS, past, "")):
+        reply = live.call("POST", path, body)
+        check_fault(reply, f"{where}/schedule/expression", "invalid_once")
+        assert reply.json()["detail"].startswith(f"{where}/schedule/expression: ")
+
+
+def test_near_names_are_looked_for_only_as_far_as_faults_are_told(
+    live: LiveApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_for: list[str] = []
+
+    def look(word: str, known: Collection[str]) -> str:
+        looked_for.append(word)
+        return did_you_mean(word, known)
+
+    monkeypatch.setattr("scheduler.api.faults.did_you_mean", look)
+    body = {"job": note_job(), **{f"field_{number}": 1 for number in range(5_000)}}
+    errors = check_problem(live.call("POST", SCHEDULE, body), 400, "invalid_request")["errors"]
+    assert len(errors) == len(looked_for) == 100
 
 
 def test_a_taken_id_is_refused(live: LiveApp) -> None:

@@ -116,6 +116,8 @@ def test_unknown_regions_and_parameters_are_refused(live: LiveApp) -> None:
     assert "did you mean 'Europe'?" in message
     message = check_fault(live.call("GET", f"{TIMEZONES}?serch=x"), "", "unknown_parameter")
     assert "did you mean 'search'?" in message
+    repeated = live.call("GET", f"{TIMEZONES}?search=a&search=b")
+    assert "search is given 2 times" in check_fault(repeated, "", "repeated_parameter")
     check_problem(live.call("GET", TIMEZONES, key=None), 401, "not_authenticated")
 
 

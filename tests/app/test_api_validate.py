@@ -104,6 +104,8 @@ def test_the_runs_are_told_when_the_faults_are_elsewhere(live: LiveApp) -> None:
         ({"job": 5}, "/job", "wrong_type"),
         ({"job": None}, "/job", "wrong_type"),
         ({"job": note_job(), "force": True}, "/force", "unknown_field"),
+        ({"job": {"name": "x", "steps": []}, "x": 1}, "/x", "unknown_field"),
+        ({"job": {"name": "x", "steps": []}, "x": 1}, "/job/steps", "too_short"),
         ({}, "/name", "missing"),
         ({"name": "x", "steps": "y"}, "/steps", "wrong_type"),
         (note_job(schedule=5), "/schedule", "wrong_type"),
@@ -200,6 +202,23 @@ def test_a_connection_that_no_setting_defines_is_a_warning(live: LiveApp) -> Non
     assert "SCHEDULER_CONNECTION_DEFAULT" in reply["warnings"][1]["message"]
 
 
+def test_a_connection_string_in_place_of_a_name_is_not_shown(live: LiveApp) -> None:
+    step = {**SQL, "connection_name": "Driver=x;PWD=hunter2"}
+    (warning,) = validate(live, note_job(steps=[step]))["warnings"]
+    assert (warning["pointer"], warning["code"]) == (
+        "/steps/0/connection_name",
+        "unknown_connection",
+    )
+    assert "hunter2" not in warning["message"]
+
+
+def test_a_zone_without_summer_time_is_a_warning_wherever_a_job_names_it(live: LiveApp) -> None:
+    reply = validate(live, {"job": note_job(timezone="EST")})
+    assert marks(reply["warnings"]) == {("/job/timezone", "no_summer_time")}
+    created = check_success(live.call("POST", JOBS, note_job(timezone="EST")), 201)
+    assert marks(created["warnings"]) == {("/timezone", "no_summer_time")}
+
+
 def test_a_step_type_that_cannot_run_here_is_a_warning(
     live: LiveApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -272,6 +291,7 @@ def test_a_run_on_apias_missing_day_has_passed(live: LiveApp) -> None:
     schedule = {"type": "once", "expression": "2011-12-30T12:00:00"}
     reply = validate(live, note_job(schedule=schedule, timezone="Pacific/Apia"))
     assert marks(reply["validation_errors"]) == {("/schedule/expression", "invalid_once")}
+    assert reply["warnings"] == []
     assert "2011-12-30T10:00:00Z has passed" in reply["validation_errors"][0]["message"]
     assert "runs at 00:00 +14 on 2011-12-31" in reply["description"]
 

@@ -170,6 +170,7 @@ def test_all_faults_come_at_once_with_their_pointers() -> None:
     [
         ({"name": None}, "/name", "missing"),
         ({"name": ""}, "/name", "too_short"),
+        ({"schedule": {"type": "cron", "expression": ""}}, "/schedule/expression", "invalid_cron"),
         ({"name": " \t"}, "/name", "invalid_format"),
         ({"name": 5}, "/name", "wrong_type"),
         ({"id": "x" * 65}, "/id", "invalid_format"),
@@ -260,20 +261,12 @@ def test_a_schedule_that_cannot_be_computed_is_a_fault(
     assert faults(job(schedule=whole)) == {f"/schedule/{pointer}": code}
 
 
-@pytest.mark.parametrize(
-    ("document", "words"),
-    [
-        (job(shedule={}), "did you mean 'schedule'"),
-        (job(timezone="Europe/Lodon"), "Europe/London"),
-        (job(steps=[{"type": "SQL", "query": "x"}]), "did you mean 'sql'"),
-        (job(steps=[{"type": "nothing", "query": "x"}]), "the known ones are sql"),
-        (job(steps=[{**STEP, "zzz": 1}]), "its fields: "),
-        (job(steps=[{**STEP, "run_if": "succes"}]), "did you mean 'success'"),
-        (job(steps=[{**STEP, "query": "{{today}}"}]), "as a parameter"),
-    ],
-)
-def test_the_message_names_the_remedy(document: dict[str, Any], words: str) -> None:
-    assert words in message(document)
+def test_a_step_of_a_repeated_id_has_its_dependencies_checked_too() -> None:
+    steps = [{**STEP, "id": "a"}, {**STEP, "id": "a", "depends_on": ["zz"]}]
+    assert faults(job(steps=steps)) == {
+        "/steps/1/id": "duplicate_step_id",
+        "/steps/1/depends_on/0": "unknown_step",
+    }
 
 
 def test_a_circle_of_steps_is_shown_as_its_path() -> None:

@@ -59,6 +59,14 @@ def test_yaml_ones_mean_yaml(content_type: str) -> None:
     assert read_body(b"a: 1", content_type) == {"a": 1}
 
 
+@pytest.mark.parametrize("value", ["*/5 6 * * *", "* * * * *", "@daily", "*daily", "!x", "%x"])
+def test_an_unquoted_value_that_yaml_reads_otherwise_is_told_to_be_quoted(value: str) -> None:
+    with pytest.raises(InvalidRequest) as refusal:
+        read_body(f"a: 1\nschedule:\n  expression: {value}\n".encode(), YAML)
+    assert "line 3, column 15" in refusal.value.message
+    assert "put quotes around a value that begins with one of * @" in refusal.value.message
+
+
 def test_yaml_surprises_stay_texts() -> None:
     body = b"on: yes\nday: 2027-01-31\ntime: 12:30:00\nmode: 0777\nmerge:\n  <<: x\nquoted: '1'\n"
     assert read_body(body, YAML) == {

@@ -69,6 +69,12 @@ def test_every_error_class_has_a_status_of_its_own_or_of_an_ancestor(
     }
 
 
+def test_a_schedules_fault_is_told_like_that_of_any_field() -> None:
+    shown = problem(ScheduleError("expression", "invalid_cron", "write x"), trace_id="t").body
+    assert (shown["code"], shown["detail"]) == ("invalid_request", "/expression: write x")
+    assert [error["code"] for error in shown["errors"]] == ["invalid_cron"]
+
+
 def test_an_own_code_is_shown_in_body_and_header() -> None:
     shown = problem(Conflict("it is there", code="job_exists"), trace_id="t")
     assert shown.body["code"] == shown.headers["x-ms-error-code"] == "job_exists"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from scheduler.errors import ScheduleError
 from scheduler.jobs.model import CatchUp, Schedule, ScheduleType
-from scheduler.schedule.advice import schedule_advice
+from scheduler.schedule.advice import schedule_advice, zone_advice
 from scheduler.schedule.triggers import validate_schedule
 from tests.unit.test_schedule_description import EXPRESSIONS
 
@@ -78,7 +78,11 @@ def test_a_short_interval_is_told_with_its_runs_a_day() -> None:
         ("*/7 * * * *", "minute: '*/7' is 0, 7, …, 56, then 0 again, 4 minutes later"),
         ("5/7 * * * *", "minute: '5/7' is 5, 12, …, 54, then 5 again, 11 minutes later"),
         ("0 */5 * * *", "hour: '*/5' is 0, 5, 10, 15, 20, then 0 again, 4 hours later"),
-        ("*/90 * * * *", "minute: '*/90' is 0 alone: the step is longer than the field"),
+        (
+            "*/90 * * * *",
+            "minute: '*/90' is 0 alone: the step leads past the end of the field; "
+            "write an interval of 90m",
+        ),
         ("0 0 */2 * *", "day-of-month: '*/2' is 1, 3, …, 31, then 1 again"),
         ("0 0 * * */2", "day-of-week: '*/2' is 0, 2, 4, 6, then 0 again, 1 day later"),
     ],
@@ -87,6 +91,23 @@ def test_a_step_that_does_not_divide_its_field_is_told(expression: str, text: st
     message = only(advice(expression), "uneven_step")
     assert message.startswith(text)
     assert "write an interval of" in message
+
+
+@pytest.mark.parametrize(
+    ("expression", "text"),
+    [
+        ("*/90 6 * * *", "'*/90' is 0 alone: the step leads past the end of the field; write 0"),
+        ("0 9-17/9 * * *", "'9-17/9' is 9 alone: the step leads past the end of the range"),
+        ("*/7 9-17 * * *", "minute: '*/7' is 0, 7, …, 56, then 0 again, 4 minutes later"),
+        ("0 0 */2 * MON", "then 1 again; day-of-week 'MON' must match too"),
+        ("0 0 1-7 * */7", "write * as day-of-month and SUN#1 as day-of-week"),
+        ("0 0 1-10 * */7", "day-of-month '1-10' must match too; write * as day-of-month and SUN"),
+    ],
+)
+def test_no_interval_is_advised_where_another_field_restricts(expression: str, text: str) -> None:
+    message = only(advice(expression), "uneven_step")
+    assert text in message
+    assert "interval" not in message
 
 
 @pytest.mark.parametrize(
@@ -166,6 +187,22 @@ def test_an_interval_of_days_is_told_to_drift_where_clocks_change(interval: str,
             ],
         ),
         (
+            "*/15 1 * * *",
+            NEW_YORK,
+            [
+                "01:00 to 01:59 comes twice on 2027-11-07 in America/New_York: it runs 8 times, "
+                "not 4; write a list in place of * to run once for each time"
+            ],
+        ),
+        (
+            "0 */6 * * *",
+            "America/Havana",
+            [
+                "00:00 to 00:59 comes twice on 2027-11-07 in America/Havana: it runs twice; "
+                "write a list in place of * to run once for each time"
+            ],
+        ),
+        (
             "*/15 2 * * *",
             NEW_YORK,
             ["02:00 to 02:59 does not exist on 2027-03-14 in America/New_York: no run on that day"],
@@ -219,6 +256,27 @@ def test_clock_changes_outside_of_the_bounds_are_not_told() -> None:
     assert advice("30 2 * * *", NEW_YORK, end_at=at("2027-03-01T00:00:00Z")) == []
     assert advice("*/15 2 * * *", NEW_YORK, start_at=at("2027-03-15T00:00:00Z")) == []
     assert advice("30 2 * * MON-FRI", NEW_YORK) == []
+
+
+@pytest.mark.parametrize("expression", ["30 1 * * *", "*/30 1 * * *"])
+def test_a_clock_change_whose_runs_have_passed_is_not_told(expression: str) -> None:
+    between = advice(expression, NEW_YORK, now=at("2027-11-07T05:45:00Z"))
+    assert not [message for *_, message in between if "2027" in message]
+    before = advice(expression, NEW_YORK, now=at("2027-11-07T05:15:00Z"))
+    assert "2027-11-07" in before[0][2]
+
+
+@pytest.mark.parametrize(
+    ("timezone", "place"),
+    [("EST", "America/New_York"), ("MST", "America/Phoenix"), ("HST", "Pacific/Honolulu")],
+)
+def test_a_zone_named_like_winter_time_is_told_to_have_no_summer_time(
+    timezone: str, place: str
+) -> None:
+    (notice,) = zone_advice(timezone)
+    assert (notice.pointer, notice.code) == ("/timezone", "no_summer_time")
+    assert place in notice.message
+    assert zone_advice(NEW_YORK) == []
 
 
 def test_a_single_run_is_told_what_its_clock_change_does() -> None:

@@ -239,7 +239,7 @@ class TestValidation:
     ) -> None:
         with pytest.raises(ScheduleError) as caught:
             validate_schedule(schedule, zone)
-        assert (caught.value.field, caught.value.code) == (field, code)
+        assert (caught.value.field, caught.value.fault) == (field, code)
 
     @pytest.mark.parametrize(
         ("schedule", "field", "said"),

@@ -4,6 +4,7 @@ from zoneinfo import TZPATH, ZoneInfo, available_timezones
 import pytest
 
 from scheduler.errors import ScheduleError
+from scheduler.schedule.cities import CITIES
 from scheduler.schedule.windows_zones import WINDOWS_ZONES
 from scheduler.schedule.zones import ZONES, resolve_timezone, tzdata_version
 
@@ -12,7 +13,7 @@ def refusal(name: str) -> str:
     with pytest.raises(ScheduleError) as caught:
         resolve_timezone(name)
     assert caught.value.field == "timezone"
-    assert caught.value.code == "unknown_timezone"
+    assert caught.value.fault == "unknown_timezone"
     return caught.value.message
 
 
@@ -35,12 +36,35 @@ def test_an_alias_stays_a_zone_of_its_own() -> None:
         ("New York", "America/New_York"),
         ("Europe/Londn", "Europe/London"),
         ("kathmandu", "Asia/Kathmandu"),
+        ("Londn", "Europe/London"),
+        ("America/Boston", "America/New_York"),
     ],
 )
 def test_an_unknown_name_is_answered_with_near_ones(name: str, meant: str) -> None:
     said = refusal(name)
     assert f"'{name}' is not an IANA time zone; did you mean " in said
     assert meant in said
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        (" Europe/Paris", "Europe/Paris"),
+        ("Asia/Peking", "Asia/Shanghai"),
+        ("Bombay", "Asia/Kolkata"),
+        ("india", "Asia/Kolkata"),
+        ("San Francisco", "America/Los_Angeles"),
+        ("rio", "America/Sao_Paulo"),
+    ],
+)
+def test_a_city_that_is_no_zone_is_answered_with_its_zone_alone(name: str, meant: str) -> None:
+    assert refusal(name) == f"'{name}' is not an IANA time zone; did you mean {meant}?"
+
+
+def test_every_city_stands_for_a_zone_and_is_none_itself() -> None:
+    assert set(CITIES.values()) <= ZONES
+    last = {zone.lower().rpartition("/")[2].replace("_", " ") for zone in ZONES}
+    assert not {name.lower() for name in CITIES} & last
 
 
 @pytest.mark.parametrize("name", ["Eastern Standard Time", "eastern standard time"])
