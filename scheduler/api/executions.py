@@ -9,6 +9,7 @@ from typing import Any
 
 from scheduler.api.action_bodies import RunBody
 from scheduler.api.execution_view import execution_document
+from scheduler.api.faults import Faults
 from scheduler.api.job_body import parse_job, unwrap_job
 from scheduler.api.job_warnings import start_warnings
 from scheduler.api.runnable import Runnable
@@ -158,13 +159,15 @@ class Executions:
 
     async def _inline(self, principal: Principal, body: Mapping[str, Any]) -> tuple[Job, str, bool]:
         principal.require(Role.AUTHOR)
-        document, where = unwrap_job(body)
+        around = Faults()
+        document, where = unwrap_job(body, around)
         job = parse_job(
             document,
             registry=self._registry,
             now=self._clock.now(),
             new_id=lambda: f"inline-{secrets.token_hex(6)}",
             where=where,
+            faults=around,
         )
         principal.require_step_types(job.step_types)
         if await self._catalog.find(job.id) is not None:

@@ -1,7 +1,8 @@
 """Faults in the caller's input: collected, with JSON pointers, stable codes and remedies."""
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Any
 
@@ -212,3 +213,16 @@ def _length(ctx: Mapping[str, Any], given: Any, unit: str) -> str:  # noqa: ANN4
         f"at most {ctx['max_length']}" if "max_length" in ctx else f"at least {ctx['min_length']}"
     )
     return f"has {counted(len(given), unit)}; write {limit}"
+
+
+@contextmanager
+def below(where: str) -> Iterator[None]:
+    """Puts the pointers of the faults that end the block below that of the document they are in.
+
+    Raises:
+        InvalidRequest: those faults.
+    """
+    try:
+        yield
+    except InvalidRequest as error:
+        raise error.under(where) from None

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from scheduler.api.action_bodies import PauseBody, ResumeBody
+from scheduler.api.faults import Faults, below
 from scheduler.api.job_body import parse_job, unwrap_job
 from scheduler.api.job_changes import JobChanges, JobReply, asks_to_make_up, until_unraced
 from scheduler.api.job_view import job_document
@@ -52,11 +53,13 @@ class Jobs:
             InvalidRequest: with every fault of the definition.
             Conflict: `job_exists`.
         """
-        document, where = unwrap_job(body)
-        job = self.parse(principal, document, where=where)
-        return await self._changes.store(
-            caller, job, "create_job", makes_up=asks_to_make_up(document)
-        )
+        around = Faults()
+        document, where = unwrap_job(body, around)
+        job = self.parse(principal, document, where=where, faults=around)
+        with below(where):
+            return await self._changes.store(
+                caller, job, "create_job", makes_up=asks_to_make_up(document)
+            )
 
     def parse(
         self,
@@ -66,6 +69,7 @@ class Jobs:
         where: str = "",
         job_id: str | None = None,
         anchor: datetime | None = None,
+        faults: Faults | None = None,
     ) -> Job:
         """Reads a job from a body, and makes sure that the caller may use its step types.
 
@@ -81,6 +85,7 @@ class Jobs:
             job_id=job_id,
             anchor=anchor,
             where=where,
+            faults=faults,
         )
         principal.require_step_types(job.step_types)
         return job
@@ -115,7 +120,8 @@ class Jobs:
             PreconditionFailed: `if_match` is not the stored version, or `if_none_match` is.
             Conflict: `busy`: others change it all the time.
         """
-        document, where = unwrap_job(body)
+        around = Faults()
+        document, where = unwrap_job(body, around)
         makes_up = asks_to_make_up(document)
 
         async def once() -> JobReply:
@@ -123,16 +129,20 @@ class Jobs:
             check_match(if_match, row.version if row else None)
             check_none_match(if_none_match, row.version if row else None)
             if row is None:
-                job = self.parse(principal, document, where=where, job_id=job_id)
-                return await self._create_unraced(caller, job, makes_up=makes_up)
+                job = self.parse(principal, document, where=where, job_id=job_id, faults=around)
+                with below(where):
+                    return await self._create_unraced(caller, job, makes_up=makes_up)
             principal.require_step_types(row.step_types)
             before = await self._definitions.load(row.job_id, row.definition)
             anchor = before.schedule.anchor if before.schedule else None
-            job = self.parse(principal, document, where=where, job_id=job_id, anchor=anchor)
-            note = None if job.enabled else row.note
-            return await self._changes.change(
-                caller, row, before, job, note=note, makes_up=makes_up
+            job = self.parse(
+                principal, document, where=where, job_id=job_id, anchor=anchor, faults=around
             )
+            note = None if job.enabled else row.note
+            with below(where):
+                return await self._changes.change(
+                    caller, row, before, job, note=note, makes_up=makes_up
+                )
 
         return await until_unraced(if_match or if_none_match, once)
 
@@ -171,9 +181,10 @@ class Jobs:
             anchor = before.schedule.anchor if before.schedule else None
             job = self.parse(principal, document, where=where, job_id=job_id, anchor=anchor)
             note = None if job.enabled else row.note
-            return await self._changes.change(
-                caller, row, before, job, note=note, makes_up=asks_to_make_up(changes)
-            )
+            with below(where):
+                return await self._changes.change(
+                    caller, row, before, job, note=note, makes_up=asks_to_make_up(changes)
+                )
 
         return await until_unraced(if_match, once)
 

@@ -193,11 +193,13 @@ def _in_turn(due: Due, nominals: Sequence[datetime], now: datetime) -> list[Anno
 
 
 def _skip_record(due: Due, gap: _Gap) -> Announcement:
-    count = f"over {gap.count - 1}" if gap.more else str(gap.count)
-    reason = (
-        f"{count} missed runs, due from {gap.first:%Y-%m-%dT%H:%M:%SZ}"
-        f" to {gap.last:%Y-%m-%dT%H:%M:%SZ}, were given up (catch_up: {due.schedule.catch_up})"
-    )
+    first, last = f"{gap.first:%Y-%m-%dT%H:%M:%SZ}", f"{gap.last:%Y-%m-%dT%H:%M:%SZ}"
+    if gap.count == 1:
+        what = f"1 missed run, due at {first}, was"
+    else:
+        count = f"over {gap.count - 1}" if gap.more else str(gap.count)
+        what = f"{count} missed runs, due from {first} to {last}, were"
+    reason = f"{what} given up (catch_up: {due.schedule.catch_up})"
     record = _announcement(due, gap.last)
     return replace(record, due=gap.last, skip_reason=reason, skip_count=gap.count)
 

@@ -4,7 +4,16 @@ from typing import Any
 
 import pytest
 
-from tests.app.exchange import EXECUTE, JOBS, SCHEDULE, check_fault, check_success, new_id, note_job
+from tests.app.exchange import (
+    EXECUTE,
+    JOBS,
+    SCHEDULE,
+    check_fault,
+    check_problem,
+    check_success,
+    new_id,
+    note_job,
+)
 from tests.app.live_app import LiveApp
 
 
@@ -54,3 +63,15 @@ def test_a_patch_in_a_job_member_tells_its_faults_there(
     )
     beside = live.call("PATCH", path, {"job": {"name": "x"}, "priority": 1})
     check_fault(beside, "/priority", "unknown_field")
+
+
+def test_a_wrapped_job_is_told_of_late_faults_below_its_own_pointer(live: LiveApp) -> None:
+    past = note_job(schedule={"type": "once", "expression": "2020-01-01T05:00:00Z"})
+    check_fault(live.call("POST", JOBS, {"job": past}), "/job/schedule/expression", "invalid_once")
+    check_fault(live.call("POST", JOBS, past), "/schedule/expression", "invalid_once")
+
+
+def test_a_job_and_what_stands_beside_it_are_told_of_at_once(live: LiveApp) -> None:
+    body = {"job": {"name": "x", "steps": []}, "x": 1}
+    problem = check_problem(live.call("POST", JOBS, body), 400, "invalid_request")
+    assert {error["pointer"] for error in problem["errors"]} == {"/x", "/job/steps"}

@@ -10,7 +10,10 @@ from tests.app.exchange import (
     JOBS,
     KEYS,
     NOTE,
+    PREVIEW,
     SCHEDULE,
+    TIMEZONES,
+    VALIDATE,
     check_problem,
     check_success,
     note_job,
@@ -18,6 +21,8 @@ from tests.app.exchange import (
 from tests.app.live_app import LiveApp
 
 SQL: dict[str, Any] = {"type": "sql", "connection_name": "local", "query": "select 1"}
+CONTROL = "/api/v2/control"
+PAST_HOUR = {"from": "2026-01-01T00:30:00Z", "to": "2026-01-01T01:30:00Z"}
 ORDER = ("viewer", "operator", "author", "admin")
 CALLS: list[tuple[str, str, str, Any]] = [
     ("viewer", "GET", JOBS, b""),
@@ -25,13 +30,22 @@ CALLS: list[tuple[str, str, str, Any]] = [
     ("viewer", "GET", "/api/v2/executions/{job}.20990101T000000Z", b""),
     ("viewer", "GET", "/api/v2/execution/status", b""),
     ("viewer", "GET", "/api/v2/steps/types", b""),
+    ("viewer", "GET", TIMEZONES, b""),
+    ("viewer", "POST", PREVIEW, {"schedule": {"type": "cron", "expression": "0 6 * * *"}}),
+    ("viewer", "POST", VALIDATE, note_job()),
+    ("viewer", "GET", CONTROL, b""),
     ("operator", "POST", EXECUTE, {"job_id": "{job}"}),
+    ("operator", "POST", f"{JOBS}/{{job}}/run", b""),
+    ("operator", "POST", f"{JOBS}/{{job}}/pause", {"note": "moving"}),
+    ("operator", "POST", f"{JOBS}/{{job}}/resume", b""),
+    ("operator", "POST", f"{JOBS}/{{job}}/backfill", PAST_HOUR),
     ("author", "POST", EXECUTE, note_job()),
     ("author", "POST", JOBS, note_job()),
     ("author", "PUT", f"{JOBS}/{{job}}", note_job()),
     ("author", "PATCH", f"{JOBS}/{{job}}", {"name": "Other"}),
     ("author", "DELETE", f"{JOBS}/{{job}}", b""),
     ("author", "POST", SCHEDULE, {"job": note_job(), "scheduled_time": "2090-01-01T00:00:00"}),
+    ("admin", "POST", CONTROL, {"state": "running"}),
     ("admin", "GET", KEYS, b""),
     ("admin", "POST", KEYS, {"name": "x", "role": "viewer"}),
     ("admin", "DELETE", f"{KEYS}/{{key}}", b""),
