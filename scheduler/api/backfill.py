@@ -19,7 +19,7 @@ from scheduler.execution.model import Run
 from scheduler.execution.states import RunState
 from scheduler.execution.store import ExecutionStore
 from scheduler.jobs.catalog import Catalog
-from scheduler.jobs.model import Job, Overlap
+from scheduler.jobs.model import Job
 from scheduler.schedule.triggers import describe_run, instants
 from scheduler.security.audit import AuditLog, Caller
 from scheduler.security.principals import Principal
@@ -107,7 +107,13 @@ class Backfills:
             for instant in wanted
             if instant not in left_out
         ]
-        runs = await self._start(requests, job, definition, principal) if requests else []
+        runs = (
+            await self._starts.start(
+                requests, job, definition, trigger=Trigger.BACKFILL, requested_by=principal.id
+            )
+            if requests
+            else []
+        )
         await self._audit.record(caller, "backfill_job", f"job:{job.id}")
         return _reply(job, runs, left_out)
 
@@ -117,19 +123,6 @@ class Backfills:
         if span.to > self._clock.now():
             message = "must not be in the future: what is to come, the schedule runs by itself"
             raise InvalidRequest.of("/to", "out_of_range", message)
-
-    async def _start(
-        self, requests: list[RunRequest], job: Job, definition: str, principal: Principal
-    ) -> list[Run]:
-        allows = job.schedule is not None and job.schedule.overlap is Overlap.ALLOW
-        return await self._starts.start(
-            requests,
-            job,
-            definition,
-            trigger=Trigger.BACKFILL,
-            requested_by=principal.id,
-            overlap=Overlap.ALLOW if allows else Overlap.QUEUE,
-        )
 
     async def _past(self, job: Job, span: BackfillBody, wanted: list[datetime]) -> _Past:
         if not wanted:

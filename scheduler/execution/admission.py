@@ -226,6 +226,22 @@ class Admission:
             await asyncio.sleep(pause)
         raise StorageUnavailable(f"the rows of {execution_id} change all the time")
 
+    async def unpark(self, queue: str, entry: RunEntry, place: Place) -> None:
+        """Takes a run from among the waiters, to wait elsewhere; one that has moved on stays.
+
+        Raises:
+            StorageUnavailable: storage cannot be reached.
+        """
+        columns = placed(place, self._clock.now())
+        changes = [Merge(run_key(entry.announcement.execution_id), columns, entry.etag)]
+        waiter = await self._zones.get(queue, entry.wait) if entry.wait else None
+        try:
+            await self._zones.commit(
+                queue, [*changes, *([Delete(waiter.key, waiter.etag)] if waiter else [])]
+            )
+        except ConflictingWrite:
+            return
+
     async def forget(self, queue: str, entry: RunEntry) -> bool:
         """Removes what a run has that is not to be, if its `run:` row is as it was read.
 

@@ -71,8 +71,9 @@ class Arrivals:
         job = await self._definitions.load(row.job_id, row.definition)
         if _is_stale(announced, row) and not _is_due_anyway(announced, job):
             return None
-        if enters and (reason := _reason_given_up(announced, job, now)) is not None:
-            return await self._make_skipped(announced, row, reason, now)
+        late = reason_given_up(job, announced.scheduled, announced.due, now) if enters else None
+        if late is not None:
+            return await self._make_skipped(announced, row, late, now)
         run = new_run(
             announced.execution_id,
             job,
@@ -167,14 +168,6 @@ def _reason_to_skip(announced: Announcement, row: JobRow | None) -> str | None:
     if not row.enabled or row.was_paused_at(announced.scheduled):
         return "the job was paused before the run could start"
     return None
-
-
-def _reason_given_up(announced: Announcement, job: Job, now: datetime) -> str | None:
-    if job.schedule is None:
-        return None
-    return reason_given_up(
-        job.schedule, announced.timezone, announced.scheduled, announced.due, now
-    )
 
 
 def _is_stale(announced: Announcement, row: JobRow) -> bool:

@@ -1,6 +1,6 @@
 """Runs that somebody asks for: their execution is there before their start is sent."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from scheduler.clock import Clock
@@ -14,7 +14,7 @@ from scheduler.execution.arrivals import announcement_of, new_run
 from scheduler.execution.model import Run
 from scheduler.execution.overlap import OverlapRule
 from scheduler.execution.store import ExecutionStore
-from scheduler.jobs.model import Job, Overlap
+from scheduler.jobs.model import Job
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,11 +70,10 @@ class ManualStarts:
         trigger: Trigger,
         requested_by: str,
         inline: bool = False,
-        overlap: Overlap | None = None,
     ) -> list[Run]:
         """Makes up to 100 runs of a job, each active, queued or skipped, and sends their starts.
 
-        They get their turn in the order given. `overlap` takes the place of the job's rule.
+        They get their turn in the order given.
 
         Raises:
             Conflict: `scheduler_stopped`.
@@ -97,8 +96,6 @@ class ManualStarts:
             )
             for request in requests
         ]
-        if overlap is not None:
-            runs = [replace(run, overlap=overlap) for run in runs]
         await self._runs.announce(queue, [announcement_of(run) for run in runs], now)
         entered = [await self._enter(run, now) for run in runs]
         starts = [Message(kind=MessageKind.START, execution_id=run.execution_id) for run in runs]

@@ -112,14 +112,15 @@ class OverlapRule:
 
 
 def overlap_of(job: Job, trigger: Trigger, scheduled: datetime, now: datetime) -> Overlap:
-    """The rule for a run of a job: those that `catch_up: all` makes up for wait for each other."""
+    """The rule for a run of a job: those of a backfill, and those that `catch_up: all` makes up
+    for, wait for each other where they would be skipped."""
     schedule = job.schedule
     if schedule is None:
         return Overlap.ALLOW
     made_up = trigger is Trigger.SCHEDULE and now - scheduled > lateness_allowed(schedule)
-    if made_up and schedule.catch_up is CatchUp.ALL and schedule.overlap is Overlap.SKIP:
-        return Overlap.QUEUE
-    return schedule.overlap
+    all_made_up = made_up and schedule.catch_up is CatchUp.ALL
+    waits = all_made_up or trigger is Trigger.BACKFILL
+    return Overlap.QUEUE if waits and schedule.overlap is Overlap.SKIP else schedule.overlap
 
 
 def _is_made_up(run: Run) -> bool:

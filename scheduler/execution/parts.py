@@ -100,6 +100,18 @@ class ExecutionParts:
         )
 
     @cached_property
+    def _standby(self) -> Standby:
+        return Standby(
+            catalog=self._catalog,
+            definitions=self._definitions,
+            store=self._store,
+            runs=self._runs,
+            admission=self._admission,
+            settlement=self._settlement,
+            clock=self._clock,
+        )
+
+    @cached_property
     def _starter(self) -> Starter:
         return Starter(
             store=self._store,
@@ -110,15 +122,7 @@ class ExecutionParts:
             definitions=self._definitions,
             overlap=self._overlap,
             admission=self._admission,
-            standby=Standby(
-                catalog=self._catalog,
-                definitions=self._definitions,
-                store=self._store,
-                runs=self._runs,
-                admission=self._admission,
-                settlement=self._settlement,
-                clock=self._clock,
-            ),
+            standby=self._standby,
             claims=self._claims,
             settlement=self._settlement,
             followers=self._followers,
@@ -191,6 +195,7 @@ class ExecutionParts:
             followers=self._followers,
             settlement=self._settlement,
             dispatcher=self._dispatcher,
+            standby=self._standby,
             poison=PoisonWatch(self._storage.queues, self._runs, self._dispatcher),
             control=self._control,
             settings=self._settings,

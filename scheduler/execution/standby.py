@@ -4,25 +4,27 @@ They have no slot. What happened meanwhile is looked at when their turn comes.
 """
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import timedelta
 
 from scheduler.clock import Clock
 from scheduler.dispatch.ids import Trigger
 from scheduler.dispatch.run_index import Place, RunEntry, RunIndex
 from scheduler.errors import ConflictingWrite
 from scheduler.execution.admission import Admission
-from scheduler.execution.missed import reason_given_up
+from scheduler.execution.arrivals import new_run
+from scheduler.execution.missed import reason_given_up, reason_superseded
 from scheduler.execution.model import Run
-from scheduler.execution.overlap import overlap_of, skipped
+from scheduler.execution.overlap import skipped
 from scheduler.execution.settle import Settlement
 from scheduler.execution.slots import Moved
+from scheduler.execution.states import RunState
 from scheduler.execution.store import ExecutionStore, Stored, leave_current
 from scheduler.jobs.catalog import Catalog
 from scheduler.jobs.definitions import Definitions
-from scheduler.jobs.model import Job
 from scheduler.telemetry import get_logger
 
 log = get_logger(__name__)
+_PAUSED = "the job was paused before the run could start"
 
 
 class Standby:
@@ -74,44 +76,68 @@ class Standby:
             await self._admission.rest(queue, run.execution_id, held, place)
             await self._settlement.hand_over(run.timezone)
 
+    async def hold_parked(self, queue: str, stored: Stored[Run], entry: RunEntry) -> None:
+        """Holds a run that is parked and has not started: one rule is to decide about all."""
+        run = stored.value
+        if run.state is not RunState.PENDING:
+            return
+        if run.holds_current:
+            try:
+                outside = replace(run, holds_current=False)
+                await self._store.save(outside, stored.etag, [leave_current()])
+            except ConflictingWrite:
+                return
+        await self._admission.unpark(queue, entry, Place.HELD)
+
     async def take_turn(self, stored: Stored[Run], entry: RunEntry) -> Stored[Run]:
-        """The execution as it starts now: skipped, or with the time added that it was held.
+        """The execution as it starts now that it may: skipped, or by its job as that is now.
 
         Raises:
             Moved: it has changed meanwhile.
         """
-        run, now = stored.value, self._clock.now()
-        if entry.place not in (Place.HELD, Place.QUEUED):
-            return stored
-        job = await self._definitions.load(run.job_id, run.definition)
-        reason = await self._reason_to_skip(run, job, entry, now)
-        changes = [leave_current()] if reason and run.holds_current else []
-        if reason is not None:
-            changed = skipped(run, reason, now)
-        elif entry.place is Place.HELD:
-            overlap = overlap_of(job, run.trigger, run.scheduled_time, now)
-            deadline = run.deadline + (now - entry.since)
-            changed = replace(run, deadline=deadline, overlap=overlap)
+        if entry.place is Place.HELD:
+            changed = await self._let_go(stored.value, entry)
+        elif entry.place is Place.QUEUED and stored.value.holds_current:
+            changed = await self._come_forward(stored.value)
         else:
             return stored
+        given_back = stored.value.holds_current and not changed.holds_current
         try:
-            return await self._store.save(changed, stored.etag, changes)
+            return await self._store.save(
+                changed, stored.etag, [leave_current()] if given_back else []
+            )
         except ConflictingWrite:
             raise Moved from None
 
-    async def _reason_to_skip(
-        self, run: Run, job: Job, entry: RunEntry, now: datetime
-    ) -> str | None:
-        was_held = entry.place is Place.HELD
-        its_turn = was_held or run.holds_current
-        if run.trigger is not Trigger.SCHEDULE or not its_turn:
-            return None
+    async def _let_go(self, run: Run, entry: RunEntry) -> Run:
+        now = self._clock.now()
+        if run.trigger is not Trigger.SCHEDULE:
+            job = await self._definitions.load(run.job_id, run.definition)
+            return replace(run, deadline=now + timedelta(seconds=job.timeout_seconds))
         row = await self._catalog.find(run.job_id)
-        if row is not None and not row.enabled:
-            return "the job was paused before the run could start"
-        if not was_held or job.schedule is None:
-            return None
-        if row is None:
-            return "the job was deleted before the run could start"
+        if row is None or run.created_at < row.created_at:
+            return skipped(run, "the job was deleted before the run could start", now)
+        if not row.enabled:
+            return skipped(run, _PAUSED, now)
+        job = await self._definitions.load(row.job_id, row.definition)
         due = entry.announcement.due
-        return reason_given_up(job.schedule, run.timezone, run.scheduled_time, due, now)
+        reason = reason_given_up(job, run.scheduled_time, due, now)
+        reason = reason or reason_superseded(job, run.scheduled_time, row.changed_at, now)
+        if reason is not None:
+            return skipped(run, reason, now)
+        fresh = new_run(
+            run.execution_id,
+            job,
+            row.definition,
+            trigger=run.trigger,
+            scheduled=run.scheduled_time,
+            now=now,
+        )
+        return replace(fresh, timezone=run.timezone, holds_current=run.holds_current)
+
+    async def _come_forward(self, run: Run) -> Run:
+        """A queued run whose turn has come."""
+        row = await self._catalog.find(run.job_id) if run.trigger is Trigger.SCHEDULE else None
+        if row is not None and not row.enabled:
+            return skipped(run, _PAUSED, self._clock.now())
+        return run

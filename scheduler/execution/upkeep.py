@@ -4,6 +4,7 @@ Upkeep never frees a slot and never runs a step: it only sends, hands over, and 
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from functools import partial
@@ -23,6 +24,8 @@ from scheduler.execution.model import Run
 from scheduler.execution.poison import PoisonWatch
 from scheduler.execution.settle import Settlement
 from scheduler.execution.slots import WAIT_PREFIX, slot_holder
+from scheduler.execution.standby import Standby
+from scheduler.execution.standstill import running, sleeps, waits_for_message, wakes_later
 from scheduler.execution.states import RunState, StepStatus
 from scheduler.execution.store import ExecutionStore, Stored
 from scheduler.jobs.definitions import Definitions
@@ -31,7 +34,6 @@ from scheduler.storage.tables import Row, Table
 from scheduler.telemetry import bound, get_logger
 
 log = get_logger(__name__)
-OVERDUE_WAKE = timedelta(seconds=120)
 LONGEST_STALL = timedelta(minutes=15)
 ZONE_END = "wait;"
 """Beyond a zone's `run:`, `slot:` and `wait:` rows, which stand in this order."""
@@ -53,6 +55,7 @@ class Upkeep:
         followers: Followers,
         settlement: Settlement,
         dispatcher: Dispatcher,
+        standby: Standby,
         poison: PoisonWatch,
         control: Control,
         settings: Settings,
@@ -67,6 +70,7 @@ class Upkeep:
         self._followers = followers
         self._settlement = settlement
         self._dispatcher = dispatcher
+        self._standby = standby
         self._poison = poison
         self._control = control
         self._stall = timedelta(seconds=settings.stall_seconds)
@@ -104,7 +108,7 @@ class Upkeep:
                 seen.add(row.key)
                 if row.values.get("place") == Place.HELD:
                     held.append(row)
-                await self._guarded(self._entry, zone, row)
+                await self._guarded(partial(self._entry, state), zone, row)
             elif row.key.startswith(WAIT_PREFIX):
                 waiting = True
             elif row.key == ZONE_STATE:
@@ -113,8 +117,12 @@ class Upkeep:
                 await self._guarded(self._ownerless, zone, row)
         if marked is not state:
             await self._control.mark(zone.queue)
+        waiting_of: Counter[str] = Counter()
         for row in held:
-            await self._guarded(partial(self._let_go, state), zone, row)
+            job_id = row.key.removeprefix(PREFIX).partition(".")[0]
+            waiting_of[job_id] += 1
+            delay = timedelta(seconds=waiting_of[job_id] - 1)
+            await self._guarded(partial(self._let_go, state, delay), zone, row)
         if waiting:
             await self._settlement.hand_over(zone.timezone)
         await self._poison.look(zone)
@@ -147,16 +155,24 @@ class Upkeep:
             announced = announcement_of(stored.value)
             await self._runs.restore(zone.queue, announced, slot.key, self._clock.now())
 
-    async def _let_go(self, state: ControlState, zone: ZoneQueue, row: Row) -> None:
-        """Sends the start of a run that the control word held, once it lets it go."""
+    async def _let_go(
+        self, state: ControlState, delay: timedelta, zone: ZoneQueue, row: Row
+    ) -> None:
+        """Sends the start of a run that the control word held, once it lets it go.
+
+        Those of one job a second apart, to come in the order of their instants.
+        """
         entry, now = entry_of(row), self._clock.now()
         if not state.admits(entry.announcement.trigger):
             return
         if entry.announced <= entry.since or self._is_overdue(entry.announced, entry, now):
-            await self._start_again(zone, entry, now)
+            await self._start_again(zone, entry, now, delay)
 
-    async def _entry(self, zone: ZoneQueue, row: Row) -> None:
+    async def _entry(self, state: ControlState, zone: ZoneQueue, row: Row) -> None:
         entry = entry_of(row)
+        if entry.place is Place.WAITING and not state.admits(entry.announcement.trigger):
+            await self._hold(zone, entry)
+            return
         now = self._clock.now()
         if entry.place is Place.ARRIVING:
             if self._is_overdue(max(entry.announcement.due, entry.announced), entry, now):
@@ -171,6 +187,11 @@ class Upkeep:
             return
         await self._arrived(zone, stored, entry, now)
 
+    async def _hold(self, zone: ZoneQueue, entry: RunEntry) -> None:
+        stored = await self._store.run(entry.announcement.execution_id)
+        if stored is not None:
+            await self._standby.hold_parked(zone.queue, stored, entry)
+
     async def _arrived(
         self, zone: ZoneQueue, stored: Stored[Run], entry: RunEntry, now: datetime
     ) -> None:
@@ -182,7 +203,7 @@ class Upkeep:
             return  # neither its time nor its patience runs out while the control word holds it
         elif entry.place is Place.QUEUED and not stored.value.holds_current:
             await self._queued(zone, stored.value, entry, now)
-        elif now >= stored.value.deadline and not _running(stored.value):
+        elif now >= stored.value.deadline and not running(stored.value):
             await self._expire(stored)
         elif entry.place is Place.QUEUED:
             await self._queued(zone, stored.value, entry, now)
@@ -202,7 +223,9 @@ class Upkeep:
         else:
             await self._settlement.start_queued(run.job_id)
 
-    async def _start_again(self, zone: ZoneQueue, entry: RunEntry, now: datetime) -> None:
+    async def _start_again(
+        self, zone: ZoneQueue, entry: RunEntry, now: datetime, delay: timedelta = timedelta()
+    ) -> None:
         announced = entry.announcement
         etag = await self._runs.sent_again(zone.queue, entry, now)
         if etag is None:
@@ -216,7 +239,7 @@ class Upkeep:
             revision=announced.revision if fresh and not announced.skip_reason else None,
         )
         log.warning("a start is sent again", extra={"action": "start_sent_again"})
-        await self._dispatcher.send(zone.timezone, message)
+        await self._dispatcher.send(zone.timezone, message, now + delay)
 
     async def _expire(self, stored: Stored[Run]) -> None:
         ended = await self._claims.expire(stored)
@@ -231,14 +254,14 @@ class Upkeep:
             if self._is_overdue(max(entry.since, entry.announced), entry, now):
                 await self._start_again(zone, entry, now)
             return
-        if _sleeps(run, now):
+        if sleeps(run, now):
             await self._rest(zone, run, entry, now)
             return
         lost = await self._lost_steps(run, now)
         if lost:
             log.warning("a worker is lost", extra={"action": "takeover_sent"})
             await self._send_takeovers(run, lost)
-        elif _waits_for_message(run) and self._is_overdue(
+        elif waits_for_message(run) and self._is_overdue(
             max(run.progress_at, entry.announced), entry, now
         ):
             log.warning("an execution stands still", extra={"action": "step_sent_again"})
@@ -249,7 +272,7 @@ class Upkeep:
 
     async def _rest(self, zone: ZoneQueue, run: Run, entry: RunEntry, now: datetime) -> None:
         """Takes the slot back of a run that fell asleep, and died before it gave it back."""
-        asleep = run.state is RunState.RETRYING and run.slot is None and _wakes_later(run, now)
+        asleep = run.state is RunState.RETRYING and run.slot is None and wakes_later(run, now)
         if asleep and entry.slot is not None and now - entry.since > self._stall:
             held = await self._admission.held(zone.queue, run.execution_id, entry.slot)
             if held is not None:
@@ -271,24 +294,3 @@ class Upkeep:
         for place in places:
             message = running_message(run, run.steps[place])
             await self._dispatcher.send(run.timezone, message)
-
-
-def _running(run: Run) -> bool:
-    return any(step.status is StepStatus.RUNNING for step in run.steps)
-
-
-def _waits_for_message(run: Run) -> bool:
-    """Whether nothing of it runs, or the message of a step is on its way for long."""
-    return not _running(run) or any(step.sent for step in run.steps)
-
-
-def _wakes_later(run: Run, now: datetime) -> bool:
-    """Whether its next retry is still ahead: nobody is about to run it."""
-    return all(step.wake_at is None or now < step.wake_at for step in run.steps)
-
-
-def _sleeps(run: Run, now: datetime) -> bool:
-    """Whether all it does is wait for a retry whose time has not long passed."""
-    return not _running(run) and any(
-        step.wake_at is not None and now < step.wake_at + OVERDUE_WAKE for step in run.steps
-    )

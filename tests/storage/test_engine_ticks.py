@@ -185,19 +185,6 @@ async def test_catch_up_decides_about_a_run_that_was_announced_and_came_to_start
     await sim.assert_nothing_left()
 
 
-async def test_an_announced_run_that_is_too_late_leaves_it_to_a_later_one(sim: Simulation) -> None:
-    await sim.create("job", {"id": "one"}, schedule=EVERY_TEN_MINUTES)
-    await sim.run(START.replace(minute=9, second=20))
-    await sim.be_down(minutes=24, seconds=30)
-    await sim.run(minutes=2)
-    assert scheduled(sim.script.ran) == ["0220", "0230"]  # the latest missed, and one merely late
-    first = await sim.read("job.20261123T021000Z")
-    assert "a later run makes up for it" in first["message"]
-    await sim.drop_job("job")
-    await sim.run()
-    await sim.assert_nothing_left()
-
-
 @pytest.mark.parametrize("overlap", ["skip", "queue"])
 async def test_late_runs_start_in_the_order_of_their_instants(
     sim: Simulation, overlap: str

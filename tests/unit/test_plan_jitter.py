@@ -48,8 +48,11 @@ def check(looks: list[tuple[datetime, list[Announcement]]], jitter: int) -> int:
     assert runs[0].scheduled == START.replace(minute=1, second=0)
     assert {later.scheduled - run.scheduled for run, later in pairwise(runs)} == {MINUTE}
     assert len({run.execution_id for run in runs}) == len(runs)
-    delays = [(run.due - run.scheduled).total_seconds() for run in runs]
-    assert all(0 <= delay <= jitter for delay in delays)
+    for now, batch in looks:
+        for run in batch:
+            # One that is late already starts a second or so from now, in its turn.
+            late = (now - run.scheduled).total_seconds() + len(batch)
+            assert 0 <= (run.due - run.scheduled).total_seconds() <= max(jitter, late)
     return len(runs)
 
 

@@ -1,0 +1,31 @@
+"""What a run row tells of whether anything of the run moves, or is about to."""
+
+from datetime import datetime, timedelta
+
+from scheduler.execution.model import Run
+from scheduler.execution.states import StepStatus
+
+OVERDUE_WAKE = timedelta(seconds=120)
+"""A retry that is overdue by more counts as none."""
+
+
+def running(run: Run) -> bool:
+    """Whether one of its steps runs."""
+    return any(step.status is StepStatus.RUNNING for step in run.steps)
+
+
+def waits_for_message(run: Run) -> bool:
+    """Whether nothing of it runs, or the message of a step is on its way for long."""
+    return not running(run) or any(step.sent for step in run.steps)
+
+
+def wakes_later(run: Run, now: datetime) -> bool:
+    """Whether its next retry is still ahead: nobody is about to run it."""
+    return all(step.wake_at is None or now < step.wake_at for step in run.steps)
+
+
+def sleeps(run: Run, now: datetime) -> bool:
+    """Whether all it does is wait for a retry whose time has not long passed."""
+    return not running(run) and any(
+        step.wake_at is not None and now < step.wake_at + OVERDUE_WAKE for step in run.steps
+    )
