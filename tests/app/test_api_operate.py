@@ -113,7 +113,9 @@ def test_the_control_word_stops_what_is_asked_for_and_lets_it_go_on(
             problem = check_problem(live.call("POST", path, body), 409, "scheduler_stopped")
             assert "move" in problem["detail"]
         status = check_success(live.call("GET", "/api/v2/execution/status"))
-        assert (status["control"]["state"], status["status"]) == ("stopped", "degraded")
+        checks = {check["name"]: check["status"] for check in status["checks"]}
+        assert (status["control"]["state"], checks["control"]) == ("stopped", "warning")
+        assert status["status"] != "healthy"
     finally:
         running = check_success(live.call("POST", CONTROL, {"state": "running"}))
     assert running["state"] == "running"
