@@ -73,8 +73,9 @@ class App:
         self.heartbeat = Heartbeat(self.storage.control)
         self.store = ExecutionStore(self.storage.executions)
         self.control = Control(self.storage, self.dispatcher, self.clock)
+        self._due_rows = DueRows(self.storage.jobs, self.clock)
         self.tick = Tick(
-            DueRows(self.storage.jobs, self.clock),
+            self._due_rows,
             self.runs,
             self.dispatcher,
             self.control,
@@ -244,7 +245,7 @@ class App:
             wakes=Wakes(self.storage, self.dispatcher, self.settings, self.clock),
             relay=self.relay,
             upkeep=self.upkeep,
-            zone_data=ZoneData(self.storage.jobs, self.storage.control, self.clock),
+            zone_data=ZoneData(self.storage.jobs, self._due_rows, self.storage.control, self.clock),
             heartbeat=self.heartbeat,
             clock=self.clock,
         )

@@ -204,7 +204,7 @@ class Jobs:
             PreconditionFailed: `if_match` is not the stored version.
         """
         note = read_model(PauseBody, body, "a pause").note
-        return await self._switch(caller, job_id, if_match, enabled=False, note=note)
+        return await self._switch(caller, principal, job_id, if_match, enabled=False, note=note)
 
     async def resume(
         self,
@@ -223,15 +223,22 @@ class Jobs:
             PreconditionFailed: `if_match` is not the stored version.
         """
         read_model(ResumeBody, body, "a resume")
-        row = await self._catalog.require(job_id)
-        principal.require_step_types(row.step_types)
-        return await self._switch(caller, job_id, if_match, enabled=True, note=None)
+        return await self._switch(caller, principal, job_id, if_match, enabled=True, note=None)
 
     async def _switch(
-        self, caller: Caller, job_id: str, if_match: str | None, *, enabled: bool, note: str | None
+        self,
+        caller: Caller,
+        principal: Principal,
+        job_id: str,
+        if_match: str | None,
+        *,
+        enabled: bool,
+        note: str | None,
     ) -> JobReply:
         async def once() -> JobReply:
             row = await self._catalog.require(job_id)
+            if enabled:
+                principal.require_step_types(row.step_types)
             check_match(if_match, row.version)
             before = await self._definitions.load(row.job_id, row.definition)
             kept = row.note if not enabled and not row.enabled else None

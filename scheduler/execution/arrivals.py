@@ -74,16 +74,7 @@ class Arrivals:
         late = reason_given_up(job, announced.scheduled, announced.due, now) if enters else None
         if late is not None:
             return await self._make_skipped(announced, row, late, now)
-        run = new_run(
-            announced.execution_id,
-            job,
-            row.definition,
-            trigger=announced.trigger,
-            scheduled=announced.scheduled,
-            now=now,
-        )
-        # The zone of the queue that announced it: its slot and its `run:` row are there.
-        run = replace(run, timezone=announced.timezone)
+        run = announced_run(announced, job, row.definition, now)
         try:
             if not enters:
                 return await self._store.create(run)
@@ -143,6 +134,20 @@ def new_run(
         requested_by=requested_by,
         inline=inline,
     )
+
+
+def announced_run(announced: Announcement, job: Job, definition: str, now: datetime) -> Run:
+    """The pending execution of an announcement, in the zone of the queue that announced it: its
+    slot and its `run:` row are there."""
+    run = new_run(
+        announced.execution_id,
+        job,
+        definition,
+        trigger=announced.trigger,
+        scheduled=announced.scheduled,
+        now=now,
+    )
+    return replace(run, timezone=announced.timezone)
 
 
 def announcement_of(run: Run) -> Announcement:

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 
 from scheduler.jobs.model import CatchUp, Job
-from scheduler.schedule.plan import LATE_SECONDS
+from scheduler.schedule.plan import LATE_SECONDS, lateness_allowed
 from scheduler.schedule.triggers import next_instant
 
 
@@ -36,7 +36,7 @@ def reason_superseded(
     schedule = job.schedule
     if schedule is None or schedule.catch_up is not CatchUp.LATEST:
         return None
-    if now - scheduled <= timedelta(seconds=LATE_SECONDS + schedule.jitter_seconds):
+    if now - scheduled <= lateness_allowed(schedule):
         return None
     following = next_instant(schedule, job.timezone, max(scheduled, changed_at))
     if following is None or following > now:

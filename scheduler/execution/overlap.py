@@ -42,9 +42,7 @@ class OverlapRule:
         """
         if run.overlap is Overlap.ALLOW or run.holds_current:
             return await self._write(run, etag, [])
-        way_in: Change | None = claim_current(run)
-        if await self.is_behind(run):
-            way_in = None
+        way_in: Change | None = None if await self.is_behind(run) else claim_current(run)
         for pause in pauses():
             if way_in is None:
                 return await self._stand_back(run, etag, now)

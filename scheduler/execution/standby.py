@@ -11,7 +11,7 @@ from scheduler.dispatch.ids import Trigger
 from scheduler.dispatch.run_index import Place, RunEntry, RunIndex
 from scheduler.errors import ConflictingWrite
 from scheduler.execution.admission import Admission
-from scheduler.execution.arrivals import new_run
+from scheduler.execution.arrivals import announced_run
 from scheduler.execution.missed import reason_given_up, reason_superseded
 from scheduler.execution.model import Run
 from scheduler.execution.overlap import skipped
@@ -120,20 +120,13 @@ class Standby:
         if not row.enabled:
             return skipped(run, _PAUSED, now)
         job = await self._definitions.load(row.job_id, row.definition)
-        due = entry.announcement.due
-        reason = reason_given_up(job, run.scheduled_time, due, now)
+        announced = entry.announcement
+        reason = reason_given_up(job, run.scheduled_time, announced.due, now)
         reason = reason or reason_superseded(job, run.scheduled_time, row.changed_at, now)
         if reason is not None:
             return skipped(run, reason, now)
-        fresh = new_run(
-            run.execution_id,
-            job,
-            row.definition,
-            trigger=run.trigger,
-            scheduled=run.scheduled_time,
-            now=now,
-        )
-        return replace(fresh, timezone=run.timezone, holds_current=run.holds_current)
+        fresh = announced_run(announced, job, row.definition, now)
+        return replace(fresh, holds_current=run.holds_current)
 
     async def _come_forward(self, run: Run) -> Run:
         """A queued run whose turn has come."""

@@ -11,13 +11,13 @@ from scheduler.clock import Clock
 from scheduler.dispatch.ids import shard_of
 from scheduler.errors import ConflictingWrite
 from scheduler.jobs.due import DUE_PREFIX, Due, due_of, next_key
-from scheduler.schedule.plan import ERROR_DELAY, Plan, to_decide
+from scheduler.schedule.plan import ERROR_DELAY, to_decide
 from scheduler.storage.keys import sortable
 from scheduler.storage.tables import MAX_CHANGES, Change, Delete, Replace, Row, Table, Upsert, Value
 from scheduler.telemetry import get_logger
 
 log = get_logger(__name__)
-ROWS_A_MOVE = MAX_CHANGES // 3
+_ROWS_A_MOVE = MAX_CHANGES // 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,16 +109,14 @@ class DueRows:
             return [row for rows in found for row in rows]
         return [DueRow(row.due, etag) for row, etag in zip(rows, etags, strict=True) if etag]
 
-    async def move(self, shard: str, moves: Sequence[tuple[DueRow, Plan]]) -> None:
+    async def move(self, shard: str, moves: Sequence[tuple[DueRow, Due | None]]) -> None:
         """Puts the rows that follow in the place of some rows, but of those that have changed."""
-        for batch in batched(moves, ROWS_A_MOVE, strict=False):
+        for batch in batched(moves, _ROWS_A_MOVE, strict=False):
             try:
-                await self._jobs.commit(
-                    shard, [c for row, plan in batch for c in move_changes(row, plan.following)]
-                )
+                await self._jobs.commit(shard, [c for move in batch for c in move_changes(*move)])
             except ConflictingWrite:
-                for row, plan in batch:
-                    await self._commit(shard, move_changes(row, plan.following), row.due.job_id)
+                for row, following in batch:
+                    await self._commit(shard, move_changes(row, following), row.due.job_id)
 
     async def _commit(self, shard: str, changes: Sequence[Change], job_id: str) -> None:
         try:

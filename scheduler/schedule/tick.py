@@ -132,10 +132,10 @@ class Tick:
             by_zone[row.due.timezone].extend(plan.announcements)
             await asyncio.sleep(0)
         failed = await for_each(by_zone, lambda zone: self._send(zone, by_zone[zone], now))
-        by_shard: dict[str, list[tuple[DueRow, Plan]]] = defaultdict(list)
+        by_shard: dict[str, list[tuple[DueRow, Due | None]]] = defaultdict(list)
         for row, plan in plans:
             if row.due.timezone not in failed:
-                by_shard[shard_of(row.due.job_id)].append((row, plan))
+                by_shard[shard_of(row.due.job_id)].append((row, plan.following))
         failed |= await for_each(by_shard, lambda shard: self._rows.move(shard, by_shard[shard]))
         for error in (*undecided, *failed.values()):
             raise error

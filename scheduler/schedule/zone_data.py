@@ -7,13 +7,11 @@ gone through until a whole pass, begun some minutes after the first, finds none 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from itertools import batched
 
 from scheduler.clock import Clock
 from scheduler.dispatch.ids import SHARDS
-from scheduler.errors import ConflictingWrite
 from scheduler.jobs.due import DUE_PREFIX, Due, due_of
-from scheduler.schedule.due_rows import ROWS_A_MOVE, DueRow, move_changes
+from scheduler.schedule.due_rows import DueRow, DueRows
 from scheduler.schedule.plan import derived_again
 from scheduler.schedule.zones import tzdata_version
 from scheduler.storage.keys import after
@@ -50,8 +48,9 @@ class Pass:
 class ZoneData:
     """Looks after the due rows that were derived by other zone data than this process has."""
 
-    def __init__(self, jobs: Table, control: Table, clock: Clock) -> None:
+    def __init__(self, jobs: Table, rows: DueRows, control: Table, clock: Clock) -> None:
         self._jobs = jobs
+        self._rows = rows
         self._control = control
         self._clock = clock
         self._looks_again_at = datetime.min.replace(tzinfo=UTC)
@@ -107,7 +106,6 @@ class ZoneData:
     async def _derive(self, shard: str, rows: Sequence[Row]) -> int:
         """Derives the old ones of some rows again; how many they were."""
         now = self._clock.now()
-        changed = 0
         moves: list[tuple[DueRow, Due | None]] = []
         for row in rows:
             try:
@@ -119,17 +117,8 @@ class ZoneData:
                 continue
             if fresh != due:
                 moves.append((DueRow(due, row.etag), fresh))
-        for batch in batched(moves, ROWS_A_MOVE, strict=False):
-            changed += await self._move(shard, batch)
-        return changed
-
-    async def _move(self, shard: str, moves: Sequence[tuple[DueRow, Due | None]]) -> int:
-        try:
-            await self._jobs.commit(shard, [c for move in moves for c in move_changes(*move)])
-        except ConflictingWrite:
-            if len(moves) == 1:
-                return 1  # moved or changed by another meanwhile: the next pass looks again
-            return sum([await self._move(shard, [move]) for move in moves])
+        # One that is moved by another meanwhile counts as well: the next pass looks at it again.
+        await self._rows.move(shard, moves)
         return len(moves)
 
     async def _read(self) -> Pass | None:
