@@ -48,7 +48,7 @@ class Settings(BaseModel):
     )
     max_clock_skew_seconds: float = Field(30, alias="SCHEDULER_MAX_CLOCK_SKEW_SECONDS", ge=0)
     lease_seconds: float = Field(60, alias="SCHEDULER_LEASE_SECONDS", gt=0)
-    lease_renewal_seconds: float = Field(20, alias="SCHEDULER_LEASE_RENEWAL_SECONDS", gt=0)
+    lease_renewal_seconds: float = Field(15, alias="SCHEDULER_LEASE_RENEWAL_SECONDS", gt=0)
     stall_seconds: float = Field(60, alias="SCHEDULER_STALL_SECONDS", gt=0)
     tick_horizon_seconds: float = Field(120, alias="SCHEDULER_TICK_HORIZON_SECONDS", gt=0, le=125)
     sleep_keeps_slot_seconds: float = Field(60, alias="SCHEDULER_SLEEP_KEEPS_SLOT_SECONDS", ge=0)

@@ -1,4 +1,4 @@
-"""The bodies of calls that act on what is stored: pause, resume, run, backfill, control."""
+"""The bodies of calls that act on what is stored: pause, resume, run, cancel, backfill, control."""
 
 from pydantic import Field
 
@@ -20,6 +20,12 @@ class RunBody(WireBody):
     """`force` runs a disabled job too."""
 
     force: bool = False
+
+
+class CancelBody(WireBody):
+    """Why an execution is cancelled."""
+
+    reason: Note | None = None
 
 
 class BackfillBody(WireBody):

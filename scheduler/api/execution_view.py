@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from scheduler.execution.model import Run, StepRecord, StepState
+from scheduler.execution.model import CancelRequest, Run, StepRecord, StepState
 from scheduler.execution.states import RunState, StepStatus
 from scheduler.jobs.model import Job, StepSpec
 
@@ -43,6 +43,7 @@ def execution_document(
         "duration_seconds": _seconds(run.start_time, run.end_time),
         "trigger": run.trigger.value,
         "requested_by": run.requested_by or None,
+        "cancel": _cancel(run.cancel),
         "attempt": max((step.attempt for step in run.steps), default=1) or 1,
         "steps": steps,
         "step_count": len(steps),
@@ -55,12 +56,20 @@ def execution_document(
 def _message(run: Run, steps: list[dict[str, Any]]) -> str:
     if run.message:
         return run.message
+    if run.cancel is not None and not run.state.finished:
+        return "being cancelled: its step that runs has been told to stop"
     if run.state is RunState.FAILED:
         failed = [step for step in steps if step["status"] in ("failed", "timeout")]
         if failed:
             return f"step {failed[0]['step_id']} failed: {failed[0]['error_message']}"
         return "failed"
     return _SENTENCES[run.state]
+
+
+def _cancel(cancel: CancelRequest | None) -> dict[str, Any] | None:
+    if cancel is None:
+        return None
+    return {"requested_at": cancel.at, "by": cancel.by, "reason": cancel.reason or None}
 
 
 def _step(spec: StepSpec, state: StepState, record: StepRecord | None) -> dict[str, Any]:

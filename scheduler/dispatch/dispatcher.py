@@ -4,16 +4,20 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from zoneinfo import available_timezones
 
 from scheduler.clock import Clock
 from scheduler.dispatch.ids import ExecutionId, shard_of
 from scheduler.dispatch.messages import Message, MessageKind
 from scheduler.dispatch.queue_names import queue_name, relay_queue_name
+from scheduler.errors import ConflictingWrite
 from scheduler.settings import Settings
 from scheduler.storage.account import Storage
 from scheduler.storage.keys import sortable
-from scheduler.storage.tables import Upsert
+from scheduler.storage.tables import Delete, Upsert
+from scheduler.telemetry import get_logger
 
+log = get_logger(__name__)
 ZONES_PARTITION = "!zones"
 WAKE_PREFIX = "wake:"
 MAX_HIDDEN_SECONDS = 125
@@ -48,6 +52,7 @@ class Dispatcher:
         self._relay = relay_queue_name(settings.name)
         self._declared = {queue_name(settings.name, zone) for zone in settings.timezones}
         self._known: set[str] = set()
+        self._told: set[str] = set()
 
     def queue_of(self, timezone: str) -> str:
         """The name of a zone's queue, which is also its partition in the Zones table."""
@@ -78,7 +83,19 @@ class Dispatcher:
             StorageUnavailable: storage cannot be reached.
         """
         async for row in self._storage.zones.query(ZONES_PARTITION, "0", "~"):
-            yield ZoneQueue(str(row.values["timezone"]), row.key)
+            timezone = str(row.values.get("timezone") or "") or self._timezone_of(row.key)
+            if timezone:
+                yield ZoneQueue(timezone, row.key)
+            elif row.key not in self._told:
+                self._told.add(row.key)
+                log.error(
+                    "a zone's row cannot be read, and is left out",
+                    extra={"action": "zone_unreadable", "queue": row.key},
+                )
+
+    def _timezone_of(self, queue: str) -> str | None:
+        """The zone whose queue this is, for a row that has lost its name."""
+        return next((one for one in available_timezones() if self.queue_of(one) == queue), None)
 
     async def send(self, timezone: str, message: Message, at: datetime | None = None) -> None:
         """Sends one message to its zone.
@@ -164,15 +181,34 @@ class Dispatcher:
             return
         if message.execution_id is None:
             raise ValueError("only an execution's message can wait")
+        row = Upsert(
+            wake_key(at, message.execution_id, message.step or ""),
+            {"v": 1, "timezone": timezone, "message": message.encode()},
+        )
+        await self._storage.jobs.commit(_shard(message.execution_id), [row])
+
+    async def take_back(self, message: Message, at: datetime) -> None:
+        """Removes a message's wake row, if it has one.
+
+        Raises:
+            StorageUnavailable: storage cannot be reached.
+        """
+        if message.execution_id is None:
+            return
         key = wake_key(at, message.execution_id, message.step or "")
-        job_id = message.execution_id.partition(".")[0]
-        row = Upsert(key, {"v": 1, "timezone": timezone, "message": message.encode()})
-        await self._storage.jobs.commit(shard_of(job_id), [row])
+        try:
+            await self._storage.jobs.commit(_shard(message.execution_id), [Delete(key, None)])
+        except ConflictingWrite:
+            return
 
 
 def wake_key(at: datetime, execution_id: ExecutionId, step: str) -> str:
     """The row key of a wait."""
     return f"{WAKE_PREFIX}{sortable(at)}:{execution_id}:{step}"
+
+
+def _shard(execution_id: ExecutionId) -> str:
+    return shard_of(execution_id.partition(".")[0])
 
 
 def _delay(at: datetime | None, now: datetime) -> float:

@@ -20,6 +20,7 @@ from scheduler.telemetry import get_logger
 from steps.contract import LeaseLost, StepFailed, StepResult, StepType
 
 log = get_logger(__name__)
+_UNKNOWN = "; it did not stop, so what it did outside is unknown"
 
 
 class StepTypes(Protocol):
@@ -108,17 +109,22 @@ class Attempts:
         seconds = max((context.deadline - self._clock.now()).total_seconds(), 0)
         work = asyncio.create_task(self._call(claim, context))
         try:
-            await asyncio.wait({work, lease.gone}, timeout=seconds, return_when="FIRST_COMPLETED")
+            await asyncio.wait(
+                {work, lease.gone, lease.told_to_stop},
+                timeout=seconds,
+                return_when="FIRST_COMPLETED",
+            )
         except asyncio.CancelledError:
             # The process is ending: the step gets its time to undo what it began.
             work.cancel()
             await asyncio.wait({work}, timeout=self._grace_seconds)
             raise
+        if not work.done():
+            return await self._stop(claim, work, context, lease, seconds)
         if work.cancelled():
             return _crashed(claim, "CancelledError")
-        if work.done():
-            return work.result()
-        return await self._stop(claim, work, context, lease, seconds)
+        result = work.result()
+        return _cancelled() if result is None and lease.cancelled.is_set() else result
 
     async def _stop(
         self,
@@ -128,7 +134,10 @@ class Attempts:
         lease: Lease,
         seconds: float,
     ) -> StepResult | Outcome | None:
-        """Ends a step whose time is up, or whose lease is lost; a step that ends anyway counts."""
+        """Ends a step whose time is up, whose lease is lost, or that is to be cancelled.
+
+        A step that succeeds all the same counts.
+        """
         context.cancelled.set()
         work.cancel()
         done, _ = await asyncio.wait({work}, timeout=self._grace_seconds)
@@ -136,15 +145,17 @@ class Attempts:
             work.add_done_callback(_forget)
         if lease.lost.is_set():
             return None
-        if done and not work.cancelled():
-            return work.result()
+        result = work.result() if done and not work.cancelled() else None
+        if lease.cancelled.is_set() and not isinstance(result, StepResult):
+            return _cancelled(stopped=bool(done))
+        if result is not None:
+            return result
         limit = f"its timeout of {round(seconds, 1):g} s"
         if context.deadline == claim.run.value.deadline:
             limit = f"{round(seconds, 1):g} s, for the job's timeout_seconds were over"
         return Outcome(
             error_code="step_timeout",
-            error_message=f"the step was stopped after {limit}"
-            + ("" if done else "; it did not stop, so what it did outside is unknown"),
+            error_message=f"the step was stopped after {limit}" + ("" if done else _UNKNOWN),
             retryable=True,
             timed_out=True,
         )
@@ -209,6 +220,15 @@ class Attempts:
             lease=lease,
             connections=self._settings.connections,
         )
+
+
+def _cancelled(*, stopped: bool = True) -> Outcome:
+    return Outcome(
+        error_code="step_cancelled",
+        error_message="the step was stopped, for the execution was cancelled"
+        + ("" if stopped else _UNKNOWN),
+        cancelled=True,
+    )
 
 
 def _crashed(claim: Claim, error: str) -> Outcome:

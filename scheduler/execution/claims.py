@@ -6,15 +6,15 @@ run row still names its fence, so of a worker that was taken over nothing is rec
 
 import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from scheduler.clock import Clock
 from scheduler.errors import ConflictingWrite, StorageUnavailable
+from scheduler.execution.advance import advanced, stopped
 from scheduler.execution.claim import Claim, Recorded
-from scheduler.execution.graph import Graph, Progress
-from scheduler.execution.model import Attempt, Run, StepRecord, StepState
+from scheduler.execution.model import Attempt, Run, StepRecord
 from scheduler.execution.outcome import Outcome, lost_attempts, record_after, step_after
 from scheduler.execution.states import RunEvent, RunState, StepEvent, StepStatus
 from scheduler.execution.store import (
@@ -22,9 +22,9 @@ from scheduler.execution.store import (
     Stored,
     claim_current,
     insert_step,
-    leave_current,
     replace_step,
 )
+from scheduler.execution.time_spent import out_of_time
 from scheduler.jobs.model import Job
 from scheduler.settings import Settings
 from scheduler.storage.contention import pauses
@@ -142,14 +142,13 @@ class Claims:
             StorageUnavailable: storage cannot be reached.
         """
 
-        def finish(run: Run, now: datetime) -> tuple[Run, list[Change]] | None:
+        def finish(run: Run, now: datetime) -> tuple[Run, dict[int, StepRecord]] | None:
             state = run.steps[claim.place]
             if state.fence != claim.state.fence:
                 return None
             after = step_after(state, claim.spec, outcome, run.execution_id, now)
             record = record_after(claim.record, after.status, outcome, now)
-            change = replace_step(run.key, claim.place, record)
-            return run.with_step(claim.place, after), [change]
+            return run.with_step(claim.place, after), {claim.place: record}
 
         recorded = await self._advance(claim.run, claim.job, finish)
         if recorded is None or recorded.run.steps[claim.place].wake_at is None:
@@ -162,7 +161,7 @@ class Claims:
         Raises:
             StorageUnavailable: storage cannot be reached.
         """
-        return await self._advance(stored, job, lambda run, _: (run, []))
+        return await self._advance(stored, job, lambda run, _: (run, {}))
 
     async def expire(self, stored: Stored[Run]) -> Run | None:
         """Ends an execution whose time is up and none of whose steps runs; None when it changed.
@@ -171,30 +170,21 @@ class Claims:
             StorageUnavailable: storage cannot be reached.
         """
         now = self._clock.now()
-        run = stored.value
-        ended = replace(
-            run.after(RunEvent.RUNS_OUT_OF_TIME, end_time=now, progress_at=now),
-            steps=tuple(_given_up(step) for step in run.steps),
-            message=_out_of_time(run),
-        )
-        changes: list[Change] = [leave_current()] if run.holds_current else []
+        ended = stopped(stored.value, RunEvent.RUNS_OUT_OF_TIME, now)
+        ended = await self._with_time_spent(ended, {})
         try:
-            await self._store.save(ended, stored.etag, changes)
-        except ConflictingWrite as error:
-            if error.index == 0:
-                return None
-            # Its mark as the active run is gone already.
-            return await self.expire(Stored(replace(run, holds_current=False), stored.etag))
+            await self._store.go_on(ended, stored.etag)
+        except ConflictingWrite:
+            return None
         return ended
 
     async def _advance(
         self,
         stored: Stored[Run],
         job: Job,
-        apply: Callable[[Run, datetime], tuple[Run, list[Change]] | None],
+        apply: Callable[[Run, datetime], tuple[Run, dict[int, StepRecord]] | None],
     ) -> Recorded | None:
         current: Stored[Run] | None = stored
-        steps_back = True
         for pause in pauses():
             if current is None or current.value.state.finished:
                 return None
@@ -202,53 +192,24 @@ class Claims:
             applied = apply(current.value, now)
             if applied is None:
                 return None
-            progress = Graph(job).progress(applied[0].steps)
-            run = self._moved(applied[0], progress, now)
-            changes = applied[1]
-            if not changes and replace(run, progress_at=current.value.progress_at) == current.value:
+            after, records = advanced(applied[0], job, now), applied[1]
+            unchanged = replace(after.run, progress_at=current.value.progress_at) == current.value
+            if not records and unchanged:
                 return None
-            if run.state.finished and run.holds_current and steps_back:
-                changes = [*changes, leave_current()]
+            run = await self._with_time_spent(after.run, records)
+            changes = [replace_step(run.key, place, record) for place, record in records.items()]
             try:
-                await self._store.save(run, current.etag, changes)
-            except ConflictingWrite as error:
-                steps_back = error.index <= len(applied[1])
+                await self._store.go_on(run, current.etag, changes)
+            except ConflictingWrite:
                 await asyncio.sleep(pause)
                 current = await self._store.run(run.execution_id)
                 continue
-            return Recorded(run, progress.ready)
+            return Recorded(run, after.ready)
         raise StorageUnavailable(f"{stored.value.execution_id} changes all the time")
 
-    def _moved(self, run: Run, progress: Progress, now: datetime) -> Run:
-        steps = tuple(
-            replace(step, sent=True) if place in progress.ready else step
-            for place, step in enumerate(progress.steps)
-        )
-        moved = replace(run, steps=steps, progress_at=now)
-        if progress.end is RunEvent.FAILS and now >= moved.deadline:
-            return moved.after(RunEvent.RUNS_OUT_OF_TIME, end_time=now, message=_out_of_time(moved))
-        if progress.end is not None:
-            return moved.after(progress.end, end_time=now)
-        asleep = not progress.ready and all(not _awake(step) for step in steps)
-        if asleep and moved.state is RunState.RUNNING:
-            moved = moved.after(RunEvent.ALL_SLEEP)
-        return moved
-
-
-def _out_of_time(run: Run) -> str:
-    seconds = (run.deadline - run.created_at).total_seconds()
-    return f"the job's timeout_seconds of {seconds:g} passed before its steps were done"
-
-
-def _given_up(step: StepState) -> StepState:
-    match step.status:
-        case StepStatus.PENDING:
-            return step.after(StepEvent.IS_SKIPPED, sent=False)
-        case StepStatus.RETRYING:
-            return step.after(StepEvent.RUNS_OUT_OF_TIME, wake_at=None)
-        case _:
-            return step
-
-
-def _awake(step: StepState) -> bool:
-    return step.status is StepStatus.RUNNING or step.sent
+    async def _with_time_spent(self, run: Run, fresh: Mapping[int, StepRecord]) -> Run:
+        """The execution; where it ran out of time, with the sentence that says on what."""
+        if run.state is not RunState.TIMEOUT:
+            return run
+        known = await self._store.steps(run.key) if run.start_time is not None else {}
+        return replace(run, message=out_of_time(run, {**known, **fresh}, run.progress_at))

@@ -1,4 +1,7 @@
-"""The lease of a running attempt: renewed in the background, lost when another takes over."""
+"""The lease of a running attempt: renewed in the background, lost when another takes over.
+
+A cancel changes the step's row, so that the next renewal meets another version of it.
+"""
 
 import asyncio
 from dataclasses import replace
@@ -13,13 +16,14 @@ from scheduler.telemetry import get_logger
 from steps.contract import LeaseLost
 
 log = get_logger(__name__)
+_TAKEN_OVER = "another worker has taken this step over"
 
 
 class Lease:
     """Holds an attempt's lease while it is entered as a context.
 
     When the lease is lost, or cannot be renewed before it ends, `lost` is set and the task `gone`
-    is done.
+    is done; when the execution is to be cancelled, `cancelled` and `told_to_stop`.
     """
 
     def __init__(
@@ -33,16 +37,19 @@ class Lease:
         self._etag = claim.step_etag
         self._lock = asyncio.Lock()
         self.lost = asyncio.Event()
+        self.cancelled = asyncio.Event()
 
     async def __aenter__(self) -> "Lease":
         self._keeper = asyncio.create_task(self._keep())
         self.gone = asyncio.create_task(self.lost.wait())
+        self.told_to_stop = asyncio.create_task(self.cancelled.wait())
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for task in (self._keeper, self.gone):
+        tasks = (self._keeper, self.gone, self.told_to_stop)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(self._keeper, self.gone, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     @property
     def _until(self) -> datetime:
@@ -53,43 +60,54 @@ class Lease:
         """Renews the lease now.
 
         Raises:
-            LeaseLost: the attempt no longer counts, or storage cannot tell before the lease ends.
+            LeaseLost: the attempt no longer counts, or storage cannot tell before the lease ends,
+                or the execution is to be cancelled.
         """
         if self.lost.is_set():
-            raise LeaseLost("another worker has taken this step over")
+            raise LeaseLost(_TAKEN_OVER)
         try:
             await self._renew()
         except StorageUnavailable as error:
             self.lost.set()
             raise LeaseLost("storage cannot confirm that this attempt still counts") from error
+        if self.cancelled.is_set():
+            raise LeaseLost("the execution is to be cancelled")
 
     async def _renew(self) -> None:
         async with self._lock:
-            if not self._etag and not await self._read_again():
-                raise LeaseLost("another worker has taken this step over")
-            now = self._clock.now()
-            until = now + timedelta(seconds=self._settings.lease_seconds)
-            record = replace(self._record, lease_until=until)
-            run = self._claim.run.value
+            if not self._etag:
+                await self._read_again()
             try:
-                stored = await self._store.renew(run.key, self._claim.place, record, self._etag)
+                await self._write()
             except ConflictingWrite:
-                self.lost.set()
-                raise LeaseLost("another worker has taken this step over") from None
-            except StorageUnavailable:
-                self._etag = ""  # the write may have happened: look before the next one
-                raise
-            self._record, self._etag = stored.value, stored.etag
+                await self._read_again()
+                await self._write_once_more()
 
-    async def _read_again(self) -> bool:
-        """Finds the version of the step's row, after a write whose reply was lost."""
+    async def _write(self) -> None:
+        until = self._clock.now() + timedelta(seconds=self._settings.lease_seconds)
+        record = replace(self._record, lease_until=until)
+        key, etag = self._claim.run.value.key, self._etag
+        self._etag = ""  # should the reply be lost: look before the next write
+        stored = await self._store.renew(key, self._claim.place, record, etag)
+        self._record, self._etag = stored.value, stored.etag
+
+    async def _write_once_more(self) -> None:
+        try:
+            await self._write()
+        except ConflictingWrite as error:
+            raise StorageUnavailable("the row of the step changes all the time") from error
+
+    async def _read_again(self) -> None:
+        """Finds the version of the step's row: the row has changed, or a reply was lost."""
         run = self._claim.run.value
         stored = await self._store.step(run.key, self._claim.place)
         if stored is None or stored.value.fence != self._record.fence:
             self.lost.set()
-            return False
+            raise LeaseLost(_TAKEN_OVER)
         self._etag = stored.etag
-        return True
+        if stored.value.cancel_requested:
+            self._record = replace(self._record, cancel_requested=True)
+            self.cancelled.set()
 
     async def _keep(self) -> None:
         while not self.lost.is_set():

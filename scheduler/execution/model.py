@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Self
 
 from scheduler.dispatch.ids import ExecutionId, ExecutionKey, Trigger, key_of
@@ -45,11 +45,27 @@ class StepState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CancelRequest:
+    """That an execution is to end early: since when, on whose word, and why."""
+
+    at: datetime
+    by: str = ""
+    reason: str = ""
+
+    @property
+    def sentence(self) -> str:
+        """What the execution's reader is told."""
+        by = f" by {self.by}" if self.by else ""
+        return f"cancelled{by}" + (f": {self.reason}" if self.reason else "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """An execution as its run row holds it.
 
     `slot` and `slot_etag` say which slot of its zone it holds; `holds_current` that the job's
-    `!current` row is its own; `progress_at` when anything last happened.
+    `!current` row is its own; `progress_at` when anything last happened. Its time counts from
+    `counted_from`, or where that is None, from `created_at`.
     """
 
     execution_id: ExecutionId
@@ -71,6 +87,8 @@ class Run:
     slot: str | None = None
     slot_etag: str | None = None
     message: str = ""
+    counted_from: datetime | None = None
+    cancel: CancelRequest | None = None
     requested_by: str = ""
     inline: bool = False
 
@@ -91,6 +109,21 @@ class Run:
             IllegalTransition: the table has no such move.
         """
         return replace(self, state=next_run_state(self.state, event), **changes)
+
+    @property
+    def timed_from(self) -> datetime:
+        """The instant from which the job's `timeout_seconds` count."""
+        return self.counted_from or self.created_at
+
+    @property
+    def runs_a_step(self) -> bool:
+        """Whether one of its steps runs."""
+        return any(step.status is StepStatus.RUNNING for step in self.steps)
+
+    def timed_anew(self, now: datetime) -> Self:
+        """This execution with its whole time ahead of it."""
+        deadline = now + (self.deadline - self.timed_from)
+        return replace(self, deadline=deadline, counted_from=now)
 
     def now_current(self) -> Self:
         """This execution as its job's active one."""
@@ -129,7 +162,7 @@ class StepRecord:
     """A step's own row: its attempts, its lease, and what it left behind.
 
     `output` is the JSON text of the output, or its first part when `output_truncated`: the whole
-    is then the blob `output_blob`.
+    is then the blob `output_blob`. `cancel_requested` tells the attempt that runs to stop.
     """
 
     id: StepId
@@ -139,6 +172,7 @@ class StepRecord:
     attempts: tuple[Attempt, ...]
     fence: str | None
     lease_until: datetime | None
+    cancel_requested: bool = False
     start_time: datetime | None = None
     end_time: datetime | None = None
     output: str | None = None
@@ -147,3 +181,7 @@ class StepRecord:
     error_code: str | None = None
     error_message: str | None = None
     metadata: Mapping[str, Any] | None = None
+
+    def lease_is_over(self, now: datetime, skew: timedelta) -> bool:
+        """Whether its worker is dead for sure, by clocks that are up to `skew` apart."""
+        return self.lease_until is None or now > self.lease_until + skew

@@ -29,6 +29,7 @@ class Outcome:
     retryable: bool = False
     retry_after: float | None = None
     timed_out: bool = False
+    cancelled: bool = False
     output: str | None = None
     output_truncated: bool = False
     output_blob: str | None = None
@@ -50,12 +51,21 @@ class Outcome:
         )
 
 
+DIED_CANCELLED = Outcome(
+    error_code="step_cancelled",
+    error_message="its worker died, and the execution was cancelled: what it did is unknown",
+    cancelled=True,
+)
+
+
 def step_after(
     state: StepState, spec: StepSpec, outcome: Outcome, execution_id: str, now: datetime
 ) -> StepState:
     """The step's state after an attempt: done, failed, or waiting for its next try."""
     if outcome.error_code is None:
         return state.after(StepEvent.SUCCEEDS, fence=None)
+    if outcome.cancelled:
+        return state.after(StepEvent.IS_CANCELLED, fence=None)
     failures = state.failures + 1
     if outcome.retryable and failures <= spec.max_retries:
         seed = f"{execution_id}:{state.id}"
@@ -74,13 +84,10 @@ def record_after(
 ) -> StepRecord:
     """The step's row after an attempt."""
     failed = outcome.error_code is not None
-    word = "success"
-    if failed:
-        word = StepStatus.TIMEOUT if outcome.timed_out else StepStatus.FAILED
     return replace(
         record,
         status=status,
-        attempts=_closed(record.attempts, word, outcome, now),
+        attempts=_closed(record.attempts, _word(outcome), outcome, now),
         fence=None,
         lease_until=None,
         end_time=now,
@@ -91,6 +98,21 @@ def record_after(
         error_message=outcome.error_message[:_MESSAGE_CHARACTERS] if failed else None,
         metadata=dict(outcome.metadata),
     )
+
+
+def cancelled_record(record: StepRecord, now: datetime) -> StepRecord:
+    """The row of a step whose worker died, once nobody is to go on with it."""
+    attempts = _closed(record.attempts, LOST, DIED_CANCELLED, now)
+    closed = record_after(record, StepStatus.CANCELLED, DIED_CANCELLED, now)
+    return replace(closed, attempts=attempts)
+
+
+def _word(outcome: Outcome) -> str:
+    if outcome.error_code is None:
+        return StepStatus.SUCCESS
+    if outcome.cancelled:
+        return StepStatus.CANCELLED
+    return StepStatus.TIMEOUT if outcome.timed_out else StepStatus.FAILED
 
 
 def _closed(

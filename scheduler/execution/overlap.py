@@ -92,10 +92,7 @@ class OverlapRule:
         if len(others) >= limit:
             reason = f"{limit} runs are waiting for an earlier one already"
             return await self._write(skipped(run, reason, now), etag, [])
-        scheduled = run.trigger is Trigger.SCHEDULE
-        since = run.scheduled_time if scheduled else run.created_at
-        key = f"{QUEUE_PREFIX}{sortable(since)}:{run.execution_id}"
-        waiting = Upsert(key, {"execution_id": run.execution_id})
+        waiting = Upsert(queue_key(run), {"execution_id": run.execution_id})
         return await self._write(run, etag, [waiting])
 
     async def _obstacle(self, run: Run) -> str:
@@ -107,6 +104,13 @@ class OverlapRule:
         if etag is None:
             return await self._store.create(run, changes)
         return await self._store.save(run, etag, changes)
+
+
+def queue_key(run: Run) -> str:
+    """The row key under which a run waits for its job's active one."""
+    scheduled = run.trigger is Trigger.SCHEDULE
+    since = run.scheduled_time if scheduled else run.created_at
+    return f"{QUEUE_PREFIX}{sortable(since)}:{run.execution_id}"
 
 
 def overlap_of(job: Job, trigger: Trigger, scheduled: datetime, now: datetime) -> Overlap:

@@ -9,6 +9,7 @@ from scheduler.dispatch.run_index import RunIndex
 from scheduler.execution.admission import Admission
 from scheduler.execution.arrivals import Arrivals
 from scheduler.execution.attempt import Attempts
+from scheduler.execution.cancel import Cancellation
 from scheduler.execution.claims import Claims
 from scheduler.execution.engine import Engine
 from scheduler.execution.followers import Followers
@@ -173,6 +174,13 @@ class ExecutionParts:
             dispatcher=self._dispatcher,
             control=self._control,
             clock=self._clock,
+        )
+
+    @cached_property
+    def cancellation(self) -> Cancellation:
+        """Cancels executions."""
+        return Cancellation(
+            self._store, self._settlement, self._dispatcher, self._settings, self._clock
         )
 
     @cached_property

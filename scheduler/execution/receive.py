@@ -1,6 +1,6 @@
 """Step messages: first delivery, duplicate, redelivery, takeover, or stale."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from scheduler.clock import Clock
 from scheduler.dispatch.dispatcher import Dispatcher
@@ -12,7 +12,7 @@ from scheduler.execution.claims import Claims
 from scheduler.execution.followers import Followers, running_message
 from scheduler.execution.graph import Graph
 from scheduler.execution.model import Run, StepRecord, StepState
-from scheduler.execution.outcome import Outcome
+from scheduler.execution.outcome import DIED_CANCELLED, Outcome
 from scheduler.execution.prepared import Prepared
 from scheduler.execution.retry import MAX_INTERRUPTIONS
 from scheduler.execution.settle import Settlement
@@ -20,7 +20,7 @@ from scheduler.execution.start import Starter
 from scheduler.execution.states import StepStatus
 from scheduler.execution.store import ExecutionStore, Stored
 from scheduler.jobs.definitions import Definitions
-from scheduler.jobs.model import Job, OnInterrupt
+from scheduler.jobs.model import Job, OnInterrupt, StepSpec
 from scheduler.settings import Settings
 from scheduler.telemetry import get_logger
 
@@ -150,16 +150,13 @@ class StepReceiver:
         record = await self._store.step(run.key, place)
         if record is None or record.value.fence != run.steps[place].fence:
             return None
-        if self._expired(record.value, self._clock.now()):
+        if record.value.lease_is_over(self._clock.now(), self._skew):
             return await self._take_over(stored, job, place, record)
         if dequeue_count > 1:
             await self._look_again_later(message, run, record.value)
         else:
             log.info("a step that is running already", extra={"action": "duplicate_dropped"})
         return None
-
-    def _expired(self, record: StepRecord, now: datetime) -> bool:
-        return record.lease_until is None or now > record.lease_until + self._skew
 
     async def _look_again_later(self, message: Message, run: Run, record: StepRecord) -> None:
         until = record.lease_until or self._clock.now()
@@ -170,30 +167,32 @@ class StepReceiver:
         self, stored: Stored[Run], job: Job, place: int, record: Stored[StepRecord]
     ) -> Prepared | None:
         run, spec = stored.value, job.steps[place]
-        state = run.steps[place]
         log.warning("the worker of a step is lost", extra={"action": "step_taken_over"})
-        refusal = _refusal(spec.on_interrupt, state)
-        if self._clock.now() >= run.deadline:
-            refusal = "the worker died while the step ran, and the job's timeout_seconds are over"
-        if refusal is None:
+        outcome = self._refusal(run, spec, run.steps[place])
+        if outcome is None:
             return Prepared(
                 step_type=spec.type,
                 claim=lambda: self._claims.take_over(stored, job, place, record),
             )
         dead = Claim(run=stored, job=job, place=place, record=record.value, step_etag=record.etag)
-        outcome = Outcome(error_code="step_interrupted", error_message=refusal)
         recorded = await self._claims.record(dead, outcome)
         if recorded is not None:
             await self._followers.follow(recorded)
         return None
 
-
-def _refusal(rule: OnInterrupt, state: StepState) -> str | None:
-    if rule is OnInterrupt.FAIL:
-        return (
-            "the worker died while the step ran, and on_interrupt is fail: find out what it did,"
-            " then run the job again"
-        )
-    if state.interruptions >= MAX_INTERRUPTIONS:
-        return f"the worker died {state.interruptions + 1} times while the step ran"
-    return None
+    def _refusal(self, run: Run, spec: StepSpec, state: StepState) -> Outcome | None:
+        """Why nobody takes a step over, as its outcome; None when somebody may."""
+        if run.cancel is not None:
+            return DIED_CANCELLED
+        if self._clock.now() >= run.deadline:
+            text = "the worker died while the step ran, and the job's timeout_seconds are over"
+        elif spec.on_interrupt is OnInterrupt.FAIL:
+            text = (
+                "the worker died while the step ran, and on_interrupt is fail: find out what it"
+                " did, then run the job again"
+            )
+        elif state.interruptions >= MAX_INTERRUPTIONS:
+            text = f"the worker died {state.interruptions + 1} times while the step ran"
+        else:
+            return None
+        return Outcome(error_code="step_interrupted", error_message=text)

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from scheduler.dispatch.ids import ExecutionId, Trigger
-from scheduler.execution.model import Attempt, Run, StepRecord, StepState
+from scheduler.execution.model import Attempt, CancelRequest, Run, StepRecord, StepState
 from scheduler.execution.states import RunState, StepStatus
 from scheduler.jobs.model import Overlap, StepId, known_fields, plain_json
 from scheduler.storage.tables import Row, Value
@@ -39,6 +39,8 @@ def run_columns(run: Run) -> dict[str, Value]:
         "slot": run.slot,
         "slot_etag": run.slot_etag,
         "message": run.message,
+        "counted_from": run.counted_from,
+        "cancel": _text_of(run.cancel),
         "requested_by": run.requested_by,
         "inline": run.inline,
         "steps": json.dumps(steps, separators=(",", ":"), default=plain_json),
@@ -67,6 +69,8 @@ def run_of(row: Row) -> Run:
         slot=optional_text(values.get("slot")),
         slot_etag=optional_text(values.get("slot_etag")),
         message=str(values.get("message") or ""),
+        counted_from=optional_instant(values.get("counted_from")),
+        cancel=_cancel_of(optional_text(values.get("cancel"))),
         requested_by=str(values.get("requested_by") or ""),
         inline=bool(values.get("inline")),
         steps=tuple(_step_state(step) for step in json.loads(str(values["steps"]))),
@@ -87,6 +91,7 @@ def step_columns(record: StepRecord) -> dict[str, Value]:
         ),
         "fence": record.fence,
         "lease_until": record.lease_until,
+        "cancel_requested": record.cancel_requested or None,
         "start_time": record.start_time,
         "end_time": record.end_time,
         "output": record.output,
@@ -110,6 +115,7 @@ def step_of(row: Row) -> StepRecord:
         attempts=tuple(_attempt(attempt) for attempt in json.loads(str(values["attempts"]))),
         fence=optional_text(values.get("fence")),
         lease_until=optional_instant(values.get("lease_until")),
+        cancel_requested=bool(values.get("cancel_requested")),
         start_time=optional_instant(values.get("start_time")),
         end_time=optional_instant(values.get("end_time")),
         output=optional_text(values.get("output")),
@@ -119,6 +125,18 @@ def step_of(row: Row) -> StepRecord:
         error_message=optional_text(values.get("error_message")),
         metadata=json.loads(str(metadata)) if metadata else None,
     )
+
+
+def _text_of(cancel: CancelRequest | None) -> str | None:
+    return None if cancel is None else json.dumps(asdict(cancel), default=plain_json)
+
+
+def _cancel_of(text: str | None) -> CancelRequest | None:
+    if text is None:
+        return None
+    document = json.loads(text)
+    at = datetime.fromisoformat(document["at"])
+    return CancelRequest(**{**known_fields(CancelRequest, document), "at": at})
 
 
 def _compact(step: StepState) -> dict[str, Any]:

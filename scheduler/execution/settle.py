@@ -1,7 +1,5 @@
 """What is owed once an execution has ended. Each duty can be repeated; the `run:` row goes last."""
 
-from dataclasses import replace
-
 from scheduler.clock import Clock
 from scheduler.dispatch.dispatcher import Dispatcher
 from scheduler.dispatch.ids import ExecutionId
@@ -10,7 +8,7 @@ from scheduler.dispatch.run_index import RunIndex
 from scheduler.errors import ConflictingWrite
 from scheduler.execution.admission import Admission
 from scheduler.execution.model import Run
-from scheduler.execution.overlap import MAX_QUEUED, OverlapRule
+from scheduler.execution.overlap import MAX_QUEUED, OverlapRule, queue_key
 from scheduler.execution.slots import Granted
 from scheduler.execution.states import RunState
 from scheduler.execution.store import ExecutionStore
@@ -70,6 +68,8 @@ class Settlement:
     async def _tell(self, run: Run) -> None:
         await self._list_by_day(run)
         if run.overlap is Overlap.QUEUE:
+            if run.start_time is None:
+                await self._store.drop_queued(run.job_id, queue_key(run))
             await self.start_queued(run.job_id)
         log.info(
             "execution ended: %s",
@@ -120,9 +120,8 @@ class Settlement:
                 return
             try:
                 changes = [way_in, Delete(key, None)]
-                # Its time counts from now on: it was not its fault that it had to wait.
-                deadline = self._clock.now() + (run.deadline - run.created_at)
-                active = replace(run.now_current(), deadline=deadline)
+                # It was not its fault that it had to wait.
+                active = run.now_current().timed_anew(self._clock.now())
                 await self._store.save(active, stored.etag, changes)
             except ConflictingWrite:
                 return

@@ -4,7 +4,6 @@ They have no slot. What happened meanwhile is looked at when their turn comes.
 """
 
 from dataclasses import replace
-from datetime import timedelta
 
 from scheduler.clock import Clock
 from scheduler.dispatch.ids import Trigger
@@ -112,8 +111,7 @@ class Standby:
     async def _let_go(self, run: Run, entry: RunEntry) -> Run:
         now = self._clock.now()
         if run.trigger is not Trigger.SCHEDULE:
-            job = await self._definitions.load(run.job_id, run.definition)
-            return replace(run, deadline=now + timedelta(seconds=job.timeout_seconds))
+            return run.timed_anew(now)
         row = await self._catalog.find(run.job_id)
         if row is None or run.created_at < row.created_at:
             return skipped(run, "the job was deleted before the run could start", now)

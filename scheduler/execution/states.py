@@ -101,6 +101,7 @@ STEP_MOVES: Final[Mapping[tuple[StepStatus, StepEvent], StepStatus]] = {
     (StepStatus.RUNNING, StepEvent.RUNS_OUT_OF_TIME): StepStatus.TIMEOUT,
     (StepStatus.RUNNING, StepEvent.IS_CANCELLED): StepStatus.CANCELLED,
     (StepStatus.RETRYING, StepEvent.STARTS): StepStatus.RUNNING,
+    (StepStatus.RETRYING, StepEvent.FAILS): StepStatus.FAILED,
     (StepStatus.RETRYING, StepEvent.IS_CANCELLED): StepStatus.CANCELLED,
     (StepStatus.RETRYING, StepEvent.RUNS_OUT_OF_TIME): StepStatus.TIMEOUT,
 }

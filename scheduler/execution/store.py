@@ -10,7 +10,7 @@ from scheduler.execution.model import Run, StepRecord
 from scheduler.execution.records import run_columns, run_of, step_columns, step_of
 from scheduler.execution.states import RunState
 from scheduler.storage.keys import after, inverted
-from scheduler.storage.tables import Change, Delete, Insert, Replace, Table
+from scheduler.storage.tables import Change, Delete, Insert, Merge, Replace, Table
 
 CURRENT = "!current"
 QUEUE_PREFIX = "!queue:"
@@ -67,6 +67,22 @@ class ExecutionStore:
         replace = Replace(run.key.run_row, run_columns(run), etag)
         etags = await self._executions.commit(run.job_id, [replace, *changes])
         return Stored(run, etags[0], tuple(etags[1:]))
+
+    async def go_on(self, run: Run, etag: str, changes: Sequence[Change] = ()) -> Stored[Run]:
+        """Saves an execution; one that has ended also stops being its job's active one.
+
+        Raises:
+            ConflictingWrite: as `save`, but not where its mark as the active one is gone already.
+            StorageUnavailable: storage cannot be reached.
+        """
+        if not (run.state.finished and run.holds_current):
+            return await self.save(run, etag, changes)
+        try:
+            return await self.save(run, etag, [*changes, leave_current()])
+        except ConflictingWrite as error:
+            if error.index <= len(changes):
+                raise
+            return await self.save(run, etag, changes)
 
     async def states(
         self, job_id: str, first: datetime, last: datetime
@@ -156,6 +172,11 @@ def replace_step(
 ) -> Change:
     """The change that replaces a step's row; without an ETag the run row beside it is the guard."""
     return Replace(key.step_row(place), step_columns(record), etag)
+
+
+def tell_to_stop(key: ExecutionKey, place: int) -> Change:
+    """The change that tells the attempt of a step to stop: its next renewal meets another row."""
+    return Merge(key.step_row(place), {"cancel_requested": True}, None)
 
 
 def claim_current(run: Run) -> Change:

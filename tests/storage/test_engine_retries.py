@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from scheduler.execution.retry import retry_delay
-from tests.storage.scripted import Hold, crashes, fails, succeeds, takes
+from steps.contract import StepContext, StepResult
+from tests.storage.scripted import Act, Hold, Script, crashes, fails, succeeds, takes
 from tests.storage.simulation import START, Simulation
 
 
@@ -228,3 +229,35 @@ async def test_an_output_that_no_row_can_hold_is_kept_in_a_blob_with_a_preview_i
     assert step["metadata"]["output_characters"] == len(whole)
     name = f"job/{body['execution_id']}/one/1.json"
     assert await sim.storage.outputs.get(name) == whole.encode()
+
+
+async def test_a_run_out_of_time_says_where_the_time_went(sim: Simulation) -> None:
+    sim.script.acts["one"] = [takes(20)]
+    sim.script.acts["two"] = [takes_and_fails(30), takes_and_fails(40)]
+    body = await finished(
+        sim,
+        {"id": "one"},
+        {"id": "two", "max_retries": 2, "retry_delay": 100},
+        timeout_seconds=250,
+    )
+    assert body["status"] == "timeout"
+    assert body["message"] == (
+        "the job's timeout_seconds of 250 passed before its steps were done: 0 s before the first"
+        f" step, 20 s in step one, 70 s in step two (2 attempts), {left(body, 90):g} s between"
+        " attempts"
+    )
+
+
+def left(body: dict[str, Any], worked: float) -> float:
+    """The seconds of an execution in which no attempt ran."""
+    return round((body["end_time"] - body["start_time"]).total_seconds() - worked, 1)
+
+
+def takes_and_fails(seconds: float) -> Act:
+    """Fails when the clock has moved on by so much."""
+
+    async def act(script: Script, context: StepContext) -> StepResult:
+        await takes(seconds)(script, context)
+        return await fails()(script, context)
+
+    return act
