@@ -1,4 +1,4 @@
-"""Queue messages: they name rows; they carry no definition and no secret."""
+"""Queue messages: they name rows, and may hold one; they carry no definition and no secret."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -10,6 +10,7 @@ from scheduler.errors import UnreadableMessage
 
 VERSION = 1
 MAX_BYTES = 1024
+"""Of a message without a row in it."""
 
 
 class MessageKind(StrEnum):
@@ -26,8 +27,9 @@ class Message:
     """Asks for a start (`due`, `etag`), a step (`step`, `attempt`), a look at a `queue` (nudge),
     or for what falls due in a `shard` (tick).
 
-    `due`: not before this instant. `etag` and `revision`: the version of the `run:` row, and of the
-    job, when this was sent; where they still hold, they save its reader a look.
+    `due`: not before this instant. What saves its reader a look where it still holds: of a start,
+    `etag` and `revision`, the versions of the `run:` row and of the job; of a step, `run` and
+    `etag`, the run row's text and version.
     """
 
     kind: MessageKind
@@ -37,6 +39,7 @@ class Message:
     due: datetime | None = None
     etag: str | None = None
     revision: str | None = None
+    run: str | None = None
     queue: str | None = None
     shard: str | None = None
     traceparent: str | None = None
@@ -86,6 +89,7 @@ def _message(fields: dict[str, object]) -> Message:
         due=_instant(due) if due is not None else None,
         etag=_text(fields["etag"]) if "etag" in fields else None,
         revision=_text(fields["revision"]) if "revision" in fields else None,
+        run=_text(fields["run"]) if "run" in fields else None,
         traceparent=_text(fields["traceparent"]) if "traceparent" in fields else None,
     )
 

@@ -49,8 +49,10 @@ class Recorded:
     """An execution after a record, and the places whose messages are to be sent.
 
     `ready` may start now, `retry` is the step that was recorded when it is to be tried again.
+    `etag` is the version of the run row.
     """
 
     run: Run
+    etag: str
     ready: tuple[int, ...]
     retry: tuple[int, ...] = ()

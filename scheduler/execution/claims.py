@@ -199,12 +199,12 @@ class Claims:
             run = await self._with_time_spent(after.run, records)
             changes = [replace_step(run.key, place, record) for place, record in records.items()]
             try:
-                await self._store.go_on(run, current.etag, changes)
+                saved = await self._store.go_on(run, current.etag, changes)
             except ConflictingWrite:
                 await asyncio.sleep(pause)
                 current = await self._store.run(run.execution_id)
                 continue
-            return Recorded(run, after.ready)
+            return Recorded(run, saved.etag, after.ready)
         raise StorageUnavailable(f"{stored.value.execution_id} changes all the time")
 
     async def _with_time_spent(self, run: Run, fresh: Mapping[int, StepRecord]) -> Run:

@@ -1,5 +1,7 @@
 """What comes after a record: the next steps' messages, a retry's, or the settlement."""
 
+from dataclasses import replace
+
 from scheduler.clock import Clock
 from scheduler.dispatch.dispatcher import Dispatcher, Outgoing
 from scheduler.dispatch.messages import Message, MessageKind
@@ -10,6 +12,7 @@ from scheduler.execution.graph import Graph
 from scheduler.execution.model import Run, StepState
 from scheduler.execution.settle import Settlement
 from scheduler.execution.slots import Granted
+from scheduler.execution.snapshot import snapshot_of
 from scheduler.execution.states import RunState, StepStatus
 from scheduler.execution.store import ExecutionStore
 from scheduler.jobs.model import Job
@@ -46,7 +49,14 @@ class Followers:
         if run.state.finished:
             await self._settlement.settle(run)
             return
-        await self.send_steps(run, (*recorded.ready, *recorded.retry))
+        places = (*recorded.ready, *recorded.retry)
+        if len(places) == len(recorded.ready) == 1 and not run.runs_a_step:
+            message = step_message(run, run.steps[places[0]])
+            whole = replace(message, run=snapshot_of(run), etag=recorded.etag)
+            await self._dispatcher.send(run.timezone, whole)
+        else:
+            # Each of several claims changes the run row: its text would be old for all but one.
+            await self.send_steps(run, places)
         if run.state is RunState.RETRYING:
             await self.rest(run)
 

@@ -16,6 +16,7 @@ from scheduler.execution.outcome import DIED_CANCELLED, Outcome
 from scheduler.execution.prepared import Prepared
 from scheduler.execution.retry import MAX_INTERRUPTIONS
 from scheduler.execution.settle import Settlement
+from scheduler.execution.snapshot import run_in
 from scheduler.execution.start import Starter
 from scheduler.execution.states import StepStatus
 from scheduler.execution.store import ExecutionStore, Stored
@@ -56,6 +57,28 @@ class StepReceiver:
         self._dispatcher = dispatcher
         self._skew = timedelta(seconds=settings.max_clock_skew_seconds)
         self._clock = clock
+
+    async def fast(self, message: Message) -> Prepared | None:
+        """Prepares a step by the run row that its message carries; None: take the slow way.
+
+        Raises:
+            StorageUnavailable: storage cannot be reached.
+        """
+        if message.run is None or message.etag is None or message.step is None:
+            return None
+        stored = run_in(message.run, message.etag)
+        place = stored.value.place_of(message.step) if stored is not None else None
+        if stored is None or place is None or stored.value.execution_id != message.execution_id:
+            return None
+        run = stored.value
+        job = await self._definitions.load(run.job_id, run.definition)
+        ready = run.steps[place].status is StepStatus.PENDING
+        if not ready or run.slot is None or self._clock.now() >= run.deadline:
+            return None
+        return Prepared(
+            step_type=job.steps[place].type,
+            claim=lambda: self._claims.claim(stored, job, place),
+        )
 
     async def receive(self, queue: str, message: Message, dequeue_count: int) -> Prepared | None:
         """Prepares the step that the message names; None when nothing is to be done now.

@@ -16,6 +16,20 @@ from scheduler.storage.values import instant, number, optional_instant, optional
 SCHEMA = 1
 
 
+RUN_INSTANTS = frozenset(
+    {
+        "scheduled_time",
+        "created_at",
+        "deadline",
+        "progress_at",
+        "start_time",
+        "end_time",
+        "counted_from",
+    }
+)
+"""The columns of a run row that are instants."""
+
+
 def run_columns(run: Run) -> dict[str, Value]:
     """A run row's values."""
     steps = [_compact(step) for step in run.steps]

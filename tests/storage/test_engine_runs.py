@@ -1,9 +1,11 @@
 """Undisturbed runs: their course, and what they cost in storage operations."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
+from scheduler.dispatch.ids import ExecutionId
 from tests.storage.scripted import succeeds
 from tests.storage.simulation import START, Simulation
 
@@ -41,24 +43,27 @@ async def test_a_scheduled_run_by_a_cold_instance_loads_its_definition(sim: Simu
     await sim.assert_nothing_left()
 
 
-COSTS = {
-    "Zones batch": (3, 3),  # announce, grant, leave
-    "Zones query": (2, 2),  # slots and waiters: before the grant, after the slot is free
-    "Jobs batch": (1, 1),  # move the due row on
-    "Jobs get": (1, 1),
-    "Executions batch": (2, 6),  # claim and record, each step
-    "Executions get": (0, 2),  # each step but the first
-    "Days batch": (1, 1),
-    "tz send": (1, 3),
-    "tz receive": (1, 3),
-    "tz delete": (1, 3),
-}
-"""Storage operations of a scheduled run: of one step, of three steps."""
+TEN: Steps = tuple({"id": f"step_{number}"} for number in range(1, 11))
 
 
-@pytest.mark.parametrize(("steps", "column"), [(STEPS[:1], 0), (STEPS, 1)], ids=["one", "three"])
-async def test_an_undisturbed_scheduled_run_costs_six_operations_a_step_and_seven(
-    sim: Simulation, steps: Steps, column: int
+def costs_of(steps: int) -> dict[str, int]:
+    """The storage operations of a scheduled run."""
+    return {
+        "Zones batch": 3,  # announce, grant, leave
+        "Zones query": 2,  # slots and waiters: before the grant, after the slot is free
+        "Jobs batch": 1,  # move the due row on
+        "Jobs get": 1,
+        "Executions batch": 2 * steps,  # claim and record
+        "Days batch": 1,
+        "tz send": steps,
+        "tz receive": steps,
+        "tz delete": steps,
+    }
+
+
+@pytest.mark.parametrize("steps", [STEPS[:1], STEPS, TEN], ids=["one", "three", "ten"])
+async def test_an_undisturbed_scheduled_run_costs_five_operations_a_step_and_eight(
+    sim: Simulation, steps: Steps
 ) -> None:
     await sim.create("warm", *steps, schedule=WARM)
     await sim.run()
@@ -74,7 +79,29 @@ async def test_an_undisturbed_scheduled_run_costs_six_operations_a_step_and_seve
     costs = Counter(sim.wire.counts)
     messages = costs["tz send"]
     costs.update(dict.fromkeys(OF_EACH_MESSAGE, messages))
-    assert costs == {kind: pair[column] for kind, pair in COSTS.items() if pair[column]}
-    assert costs.total() == 6 * len(steps) + 7
+    assert costs == costs_of(len(steps))
+    assert costs.total() == 5 * len(steps) + 8
     assert (await sim.read("counted.20261123T020300Z"))["status"] == "success"
+    await sim.assert_nothing_left()
+
+
+async def test_a_step_whose_message_carries_an_old_run_row_reads_the_row(sim: Simulation) -> None:
+    execution_id = await sim.execute("job", *STEPS)
+    await sim.deliver()
+    stored = await sim.app.store.run(ExecutionId(execution_id))
+    assert stored is not None
+    await sim.app.store.save(replace(stored.value, message="changed"), stored.etag)
+    await sim.run()
+    body = await sim.read(execution_id)
+    assert (body["status"], body["message"]) == ("success", "changed")
+    assert sim.script.steps() == ["one", "two", "three"]
+    await sim.assert_nothing_left()
+
+
+async def test_a_run_row_that_is_too_long_to_be_carried_is_read(sim: Simulation) -> None:
+    steps = [{"id": f"step_{number}_{'x' * 50}"} for number in range(30)]
+    execution_id = await sim.execute("job", *steps)
+    await sim.run()
+    assert (await sim.read(execution_id))["status"] == "success"
+    assert sim.wire.counts["Executions get"] > 0
     await sim.assert_nothing_left()

@@ -1,13 +1,17 @@
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scheduler.dispatch.ids import ExecutionId, Trigger, manual_id, scheduled_id
-from scheduler.execution.model import Attempt, Run, StepRecord, StepState
-from scheduler.execution.records import run_columns, run_of, step_columns, step_of
+from scheduler.execution.model import Attempt, CancelRequest, Run, StepRecord, StepState
+from scheduler.execution.records import RUN_INSTANTS, run_columns, run_of, step_columns, step_of
+from scheduler.execution.snapshot import MAX_CHARACTERS, run_in, snapshot_of
 from scheduler.execution.states import RunState, StepStatus
+from scheduler.execution.store import Stored
 from scheduler.jobs.model import Overlap, StepId
 from scheduler.storage.tables import MAX_PROPERTY_CHARACTERS, Row, Value
 
@@ -52,6 +56,8 @@ runs = st.builds(
     holds_current=st.booleans(),
     slot=st.none() | texts,
     slot_etag=st.none() | texts,
+    counted_from=st.none() | instants,
+    cancel=st.none() | st.builds(CancelRequest, at=instants, by=texts, reason=st.just("") | texts),
     message=st.just("") | texts,
     requested_by=st.just("") | texts,
     inline=st.booleans(),
@@ -141,3 +147,30 @@ def _run(steps: tuple[StepState, ...]) -> Run:
         progress_at=NOW,
         steps=steps,
     )
+
+
+@given(runs)
+def test_a_run_row_that_a_message_carries_is_read_back_as_it_was(run: Run) -> None:
+    text = snapshot_of(run)
+    if text is not None:
+        assert len(text) <= MAX_CHARACTERS
+        assert run_in(text, "version") == Stored(run, "version")
+
+
+@pytest.mark.parametrize("text", ["", "nonsense", "[]", "{}", '{"execution_id": 1}', "null"])
+def test_a_run_row_that_cannot_be_read_from_its_message_is_none(text: str) -> None:
+    assert run_in(text, "version") is None
+
+
+@given(runs.filter(lambda run: snapshot_of(run) is not None), st.data())
+def test_a_garbled_run_row_of_a_message_is_none_or_a_run(run: Run, data: st.DataObject) -> None:
+    text = str(snapshot_of(run))
+    place = data.draw(st.integers(0, len(text) - 1))
+    garbled = text[:place] + data.draw(texts) + text[place + 1 :]
+    found = run_in(garbled, "version")
+    assert found is None or isinstance(found.value, Run)
+
+
+def test_the_instants_of_a_run_row_are_all_known_to_the_reader_of_messages() -> None:
+    times = {field.name for field in fields(Run) if "datetime" in str(field.type)}
+    assert times == RUN_INSTANTS
