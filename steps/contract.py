@@ -76,6 +76,13 @@ class LeaseLost(Exception):
     """This attempt is no longer the one that counts: undo what can be undone, and return."""
 
 
+class NotStopped(Exception):
+    """The attempt was told to stop, and its outside work did not within the grace it was given.
+
+    Its text says what is known of what it did: it ends the sentence that the execution shows.
+    """
+
+
 class StepContext(Protocol):
     """What an attempt is told, and what it may ask for. Nothing of any other step is in reach."""
 
@@ -86,6 +93,8 @@ class StepContext(Protocol):
     timezone: str
     deadline: datetime
     """When the attempt times out; aware, UTC."""
+    grace_seconds: float
+    """How long the outside work may take to stop; whoever takes twice this is not waited for."""
     logger: LoggerAdapter[Any]
     cancelled: asyncio.Event
     """Set when the attempt has to end early: time is up, it was cancelled, its lease is lost."""
@@ -129,6 +138,7 @@ class StepType(ABC):
             StepFailed: the attempt failed; any other exception is reported as `step_crashed`.
             asyncio.CancelledError: when cancelled, after the outside work has been stopped. An
                 attempt whose effect took place all the same may return its result instead.
+            NotStopped: when cancelled, and the outside work could not be stopped.
         """
 
     async def close(self) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections import deque
@@ -37,8 +38,9 @@ class ChildProcess:
         env: Mapping[str, str] | None = None,
         cwd: Path = ROOT,
         echo: IO[str] | None = None,
+        user: str | None = None,
     ) -> None:
-        """Starts the program; with `echo` each of its lines is written there as well."""
+        """Starts the program, as `user`; with `echo` each of its lines is written there as well."""
         self.name = name
         self.lines: deque[str] = deque(maxlen=KEPT_LINES)
         self._echo = echo
@@ -54,6 +56,7 @@ class ChildProcess:
             text=True,
             errors="replace",
             start_new_session=True,
+            user=user,
         )
         self._reader = Thread(target=self._read, name=f"{name}-output", daemon=True)
         self._reader.start()
@@ -109,6 +112,14 @@ class ChildProcess:
     def kill(self) -> None:
         """Sends SIGKILL."""
         self._process.kill()
+
+    def freeze(self) -> None:
+        """Sends SIGSTOP: it stands still, as a machine does that has no time for it."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Sends SIGCONT: it goes on as if no time had passed."""
+        self._process.send_signal(signal.SIGCONT)
 
     def stop(self, grace_seconds: float = 15) -> int:
         """Ends the child: SIGTERM, after the grace SIGKILL; returns the exit code."""

@@ -7,10 +7,18 @@ from threading import Lock
 
 import pyodbc
 
-from steps.contract import StepFailed, StepResult
+from steps.contract import NotStopped, StepFailed, StepResult
 from steps.sql.config import SqlConfig
 from steps.sql.database import Database, Session
-from steps.sql.failures import Place, committing_failed, executing_failed, sentence, value_failed
+from steps.sql.failures import (
+    Place,
+    commit_unanswered,
+    committing_failed,
+    executing_failed,
+    not_stopped,
+    sentence,
+    value_failed,
+)
 from steps.sql.results import Results, result_set
 from steps.sql.statements import ParametersMismatch, Statement, prepare
 
@@ -40,6 +48,7 @@ class Attempt:
         self._cursor_lock = Lock()
         self._stopped = False
         self._abandoned = False
+        self._sent = False
         self._session: Session | None = None
         self._cursor: pyodbc.Cursor | None = None
         self._place = Place(database.name, database.redact)
@@ -114,8 +123,16 @@ class Attempt:
             if self._cursor is not None:
                 self._cursor.cancel()
 
+    def given_up(self, grace_seconds: float) -> NotStopped:
+        """What is known of the statements when the database has not stopped them in time."""
+        return not_stopped(self._place, grace_seconds, self._sent, self._config.transaction)
+
+    def commit_given_up(self, grace_seconds: float) -> StepFailed:
+        """`sql_commit_unknown`: the database has not answered to COMMIT in time."""
+        return commit_unanswered(self._place, grace_seconds)
+
     def leave_pool(self) -> None:
-        """Frees the connection's place in the pool while its thread is still stuck."""
+        """Makes the pool forget the connection while its thread is still stuck."""
         with self._session_lock:
             self._abandoned = True
             if self._session is not None:
@@ -155,6 +172,7 @@ class Attempt:
     def _run(self, cursor: pyodbc.Cursor, statement: Statement, results: Results) -> None:
         if self._stopped:
             raise Stopped
+        self._sent = True
         try:
             cursor.execute(statement.text, *statement.values)
             while True:

@@ -95,7 +95,7 @@ class Database:
             recycle=OLDEST_CONNECTION_SECONDS,
             reset_on_return=None,
         )
-        event.listen(self._pool, "connect", _remember)
+        # Not "connect": of a pool's first connection that event makes all others wait.
         event.listen(self._pool, "checkout", _check)
 
     def session(self) -> Session:
@@ -164,19 +164,23 @@ def _wraps_integers(connection: pyodbc.Connection, connection_string: str) -> bo
     return product == "SQLite" and "bigint" not in fields(connection_string)
 
 
-def _remember(connection: Any, record: Any) -> None:  # noqa: ANN401
-    """Keeps what the driver and the connection string set, to set it again after a wipe."""
-    record.info["fresh"] = True
-    if connection.getinfo(pyodbc.SQL_DBMS_NAME) == "PostgreSQL":
-        rows = connection.execute(_POSTGRES_SETTINGS).fetchall()
-        record.info["settings"] = [text for row in rows for text in row]
-
-
 def _check(connection: Any, record: Any, proxy: Any) -> None:  # noqa: ANN401
     """Asks a connection that was idle whether it still works; the pool then tries another."""
-    if record.info.pop("fresh", False):
+    if "settings" not in record.info:
+        record.info["settings"] = _own_settings(connection)
         return
     try:
         connection.execute("SELECT 1").close()
     except pyodbc.Error:
         raise exc.DisconnectionError from None
+
+
+def _own_settings(connection: Any) -> list[str] | None:  # noqa: ANN401
+    """What driver and connection string have set, to set it again after a wipe.
+
+    None where a session cannot be wiped.
+    """
+    if connection.getinfo(pyodbc.SQL_DBMS_NAME) != "PostgreSQL":
+        return None
+    rows = connection.execute(_POSTGRES_SETTINGS).fetchall()
+    return [text for row in rows for text in row]

@@ -6,13 +6,18 @@ from dataclasses import dataclass
 
 import pyodbc
 
-from steps.contract import StepFailed
+from steps.contract import NotStopped, StepFailed
 from steps.sql.redaction import Redaction
 
 _BRACKETS = re.compile(r"^(?:\[[^\]]*\]\s*)+")
 _CALL = re.compile(r"(?:\s*\(-?\d+\))*\s*\(SQL\w+\)$")
 _PSQLODBC_TAIL = re.compile(r";?\s*Error while executing the query$")
 _MOST_CHARACTERS = 2000
+
+_OPEN = (
+    "whether the transaction took effect is not known: look at the data before running the step "
+    "again"
+)
 
 _FINAL_CLASSES = {"22", "23", "28", "42"}
 _LOST_CLASSES = {"08"}
@@ -96,10 +101,32 @@ def committing_failed(error: pyodbc.Error, place: Place) -> StepFailed:
         return failed
     return StepFailed(
         "sql_commit_unknown",
-        f"{failed.message}; that was during COMMIT, so whether the transaction took effect is not "
-        "known: look at the data before running the step again",
+        f"{failed.message}; that was during COMMIT, so {_OPEN}",
         retryable=False,
         metadata=failed.metadata,
+    )
+
+
+def commit_unanswered(place: Place, grace_seconds: float) -> StepFailed:
+    """The step was told to stop during COMMIT, and the database did not answer any more."""
+    return StepFailed(
+        "sql_commit_unknown",
+        f"the step was told to stop during COMMIT, and the connection {place.connection!r} did not "
+        f"answer within {grace_seconds:g} s, so {_OPEN}",
+        retryable=False,
+    )
+
+
+def not_stopped(place: Place, grace_seconds: float, sent: bool, transaction: bool) -> NotStopped:
+    """The database did not stop in time; `sent`: it had been sent a statement of the step."""
+    connection = f"the connection {place.connection!r}"
+    if not sent:
+        return NotStopped(f"{connection} was still being opened, and nothing had been sent on it")
+    where = f" in statement {place.statement} of {place.of}" if place.of > 1 else ""
+    commit = ", but COMMIT was not sent" if transaction else ""
+    return NotStopped(
+        f"{connection} did not answer within {grace_seconds:g} s{where}, so what the step did "
+        f"there is unknown{commit}"
     )
 
 

@@ -1,7 +1,6 @@
 """The `sql` step type: runs a query on any database that has an ODBC driver."""
 
 import asyncio
-from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from threading import Lock
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from steps.sql.database import Databases
 
 MAX_ATTEMPTS = 16
-CANCEL_GRACE_SECONDS = 10.0
+CLOSING_SECONDS = 10.0
 
 
 class SqlStep(StepType):
@@ -28,10 +27,7 @@ class SqlStep(StepType):
     capabilities: ClassVar[frozenset[str]] = frozenset({"cancel", "transaction"})
     Config = SqlConfig
 
-    def __init__(
-        self, max_attempts: int = MAX_ATTEMPTS, cancel_grace_seconds: float = CANCEL_GRACE_SECONDS
-    ) -> None:
-        self._grace_seconds = cancel_grace_seconds
+    def __init__(self, max_attempts: int = MAX_ATTEMPTS) -> None:
         self._places = asyncio.Semaphore(max_attempts)
         self._lock = Lock()
         self._databases: Databases | None = None
@@ -56,23 +52,25 @@ class SqlStep(StepType):
             StepFailed: `sql_error` and the other `sql_…` codes.
             LeaseLost: after everything was rolled back.
             asyncio.CancelledError: after the statement was stopped and rolled back.
+            NotStopped: when cancelled, and the database does not answer: its connection is thrown
+                away, and the thread that is stuck in it left behind.
         """
         connection_string = context.connection(config.connection_name)
         async with self._places:
             if not config.transaction:
                 await context.confirm()
-            opening = Call(partial(self._open, config, connection_string))
-            attempt = await opening.result(grace_seconds=self._grace_seconds)
+            opening = Call("open", partial(self._open, config, connection_string))
+            attempt = await opening.result(grace_seconds=context.grace_seconds)
             try:
                 return await self._finish(attempt, config, context)
             finally:
                 if attempt.is_open:
-                    await self._close(attempt)
+                    await _close(attempt, context)
 
     async def close(self) -> None:
         """Closes the idle connections."""
         if self._databases is not None:
-            await Call(self._databases.close).result(grace_seconds=self._grace_seconds)
+            await Call("close", self._databases.close).result(grace_seconds=CLOSING_SECONDS)
 
     def _open(self, config: SqlConfig, connection_string: str) -> "Attempt":
         # Loading the client libraries takes a while: neither start-up nor the loop pays for it.
@@ -86,37 +84,42 @@ class SqlStep(StepType):
     async def _finish(
         self, attempt: "Attempt", config: SqlConfig, context: StepContext
     ) -> StepResult:
-        result = await self._call(attempt, attempt.execute, attempt.interrupt)
+        result = await _execute(attempt, context)
         if config.transaction:
             await context.confirm()
-        try:
-            await self._call(attempt, attempt.commit)
-        except asyncio.CancelledError:
-            if not attempt.committed:
-                raise
-            context.logger.info(
-                "the step was cancelled when it had committed; it counts as done",
-                extra={"action": "commit_before_cancel"},
-            )
+        await _commit(attempt, context)
         return result
 
-    async def _call[T](
-        self,
-        attempt: "Attempt",
-        work: Callable[[], T],
-        interrupt: Callable[[], object] | None = None,
-        grace_seconds: float | None = None,
-    ) -> T:
-        call = Call(work, when_abandoned=attempt.close)
-        grace = self._grace_seconds if grace_seconds is None else grace_seconds
-        try:
-            return await call.result(interrupt, grace_seconds=grace)
-        finally:
-            if call.abandoned:
-                attempt.leave_pool()
 
-    async def _close(self, attempt: "Attempt") -> None:
-        # A server that does not answer may hold up a rollback; it then undoes by itself.
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self._grace_seconds):
-                await self._call(attempt, attempt.close, grace_seconds=0)
+async def _execute(attempt: "Attempt", context: StepContext) -> StepResult:
+    call = Call("execute", attempt.execute, when_abandoned=attempt.close)
+    try:
+        return await call.result(attempt.interrupt, grace_seconds=context.grace_seconds)
+    except asyncio.CancelledError:
+        if not call.abandoned:
+            raise
+        attempt.leave_pool()
+        raise attempt.given_up(context.grace_seconds) from None
+
+
+async def _commit(attempt: "Attempt", context: StepContext) -> None:
+    """A COMMIT that has begun cannot be taken back: its end is told as it is."""
+    call = Call("commit", attempt.commit, when_abandoned=attempt.close)
+    try:
+        await call.result(grace_seconds=context.grace_seconds)
+    except asyncio.CancelledError:
+        if call.abandoned:
+            attempt.leave_pool()
+        if not attempt.committed:
+            raise call.failure or attempt.commit_given_up(context.grace_seconds) from None
+        context.logger.info(
+            "the step was cancelled when it had committed; it counts as done",
+            extra={"action": "commit_before_cancel"},
+        )
+
+
+async def _close(attempt: "Attempt", context: StepContext) -> None:
+    # A server that does not answer may hold up a rollback; it then undoes by itself.
+    with suppress(TimeoutError):
+        async with asyncio.timeout(context.grace_seconds):
+            await Call("close", attempt.close).result(grace_seconds=0)

@@ -10,15 +10,17 @@ from contextlib import suppress
 from functools import partial
 from threading import Lock, Thread
 
+THREAD_NAME = "sql-step"
+"""How the names of all threads begin; what a thread does comes behind it."""
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 2.0
 
 
 class Call[T]:
-    """One call in a thread of its own."""
+    """One call in a thread of its own, which is named after it."""
 
     def __init__(
-        self, work: Callable[[], T], when_abandoned: Callable[[], object] | None = None
+        self, name: str, work: Callable[[], T], when_abandoned: Callable[[], object] | None = None
     ) -> None:
         self._work = work
         self._when_abandoned = when_abandoned
@@ -27,14 +29,14 @@ class Call[T]:
         self._abandoned = False
         self._loop = asyncio.get_running_loop()
         self._future: asyncio.Future[T] = self._loop.create_future()
-        _start(self._body)
+        _start(name, self._body)
 
     async def result(
         self, interrupt: Callable[[], object] | None = None, *, grace_seconds: float
     ) -> T:
         """Waits for the call.
 
-        When cancelled, `interrupt` is called from other threads, again and again as the first may
+        When cancelled, `interrupt` is called from another thread, again and again as the first may
         come too early, until the call returns. After the grace period the call is given up: its
         thread runs `when_abandoned` should it ever come back.
 
@@ -58,11 +60,18 @@ class Call[T]:
         """Whether the call was given up before it returned."""
         return self._abandoned
 
+    @property
+    def failure(self) -> BaseException | None:
+        """What the call has raised, if it has come back."""
+        return self._future.exception() if self._future.done() else None
+
     async def _stop(self, interrupt: Callable[[], object] | None) -> None:
         pause = _FIRST_PAUSE_SECONDS
+        interrupting: Thread | None = None
         while not self._future.done():
-            if interrupt is not None:
-                _start(interrupt)
+            # One that is stuck as well is not followed by others, which would pile up behind it.
+            if interrupt is not None and not (interrupting and interrupting.is_alive()):
+                interrupting = _start("interrupt", interrupt)
             await asyncio.wait({self._future}, timeout=pause)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
@@ -104,5 +113,7 @@ def _fail[T](future: asyncio.Future[T], error: BaseException) -> None:
     future.set_exception(error)
 
 
-def _start(work: Callable[[], object]) -> None:
-    Thread(target=work, name="sql-step", daemon=True).start()
+def _start(name: str, work: Callable[[], object]) -> Thread:
+    thread = Thread(target=work, name=f"{THREAD_NAME}-{name}", daemon=True)
+    thread.start()
+    return thread

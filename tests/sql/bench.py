@@ -20,6 +20,7 @@ class Context:
     step_id = "step_1"
     attempt = 1
     timezone = "UTC"
+    grace_seconds = 1.0
 
     def __init__(self, connections: dict[str, str]) -> None:
         self.connections = connections
