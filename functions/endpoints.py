@@ -10,10 +10,13 @@ from scheduler.errors import Misconfigured, NotAuthenticated
 from scheduler.security.principals import Caller, Principal, Role
 
 if TYPE_CHECKING:
+    from scheduler.api.idempotency import Once
     from scheduler.app import App
 
 ANY_QUERY = ("*",)
 """For an endpoint whose query is not looked at."""
+REPLAYED = {"Idempotent-Replayed": "true"}
+"""The header of a reply about what the same call had done before."""
 
 
 class Body(StrEnum):
@@ -26,7 +29,11 @@ class Body(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What a handler is told. `principal` is None on open endpoints only."""
+    """What a handler is told. `principal` is None on open endpoints only.
+
+    `once` is what makes the call the same as an earlier one; None without an `Idempotency-Key`,
+    and on endpoints that do not read it.
+    """
 
     caller: Caller
     path: Mapping[str, str]
@@ -34,6 +41,7 @@ class Request:
     headers: Mapping[str, str]
     url: str
     body: dict[str, Any]
+    once: "Once | None" = None
 
     @property
     def principal(self) -> Principal:
@@ -67,6 +75,7 @@ type WithoutApp = Callable[[Misconfigured], Reply]
 class Endpoint:
     """One endpoint, as OpenAPI is to tell it; `name` is also the `action` of its log lines.
 
+    An `idempotent` one reads the header `Idempotency-Key`.
     `without_app` answers in place of the handler when a wrong setting keeps the app from being
     built; where it is None the reply is a problem that names the setting.
     """
@@ -80,6 +89,7 @@ class Endpoint:
     status: int
     summary: str
     model: str | None
+    idempotent: bool = False
     without_app: WithoutApp | None = None
 
     def body_model(self) -> Any:  # noqa: ANN401

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from functions.http import Body, Reply, Request, endpoint, new_blueprint
+from functions.http import REPLAYED, Body, Reply, Request, endpoint, new_blueprint
 from scheduler.security.principals import Role
 
 if TYPE_CHECKING:
@@ -14,12 +14,6 @@ if TYPE_CHECKING:
 
 MAX_WAIT_SECONDS = 100
 POLL_SECONDS = 1
-NOT_IDEMPOTENT = {
-    "pointer": "",
-    "code": "not_used_yet",
-    "message": "Idempotency-Key is not kept by this version: the same request sent again starts "
-    "the job again",
-}
 _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})", re.IGNORECASE)
 
 blueprint = new_blueprint()
@@ -33,11 +27,14 @@ blueprint = new_blueprint()
     summary="Runs a job now: one given in the body, or a stored one",
     body=Body.REQUIRED,
     status=202,
+    idempotent=True,
 )
 async def execute_job(app: "App", request: Request) -> Reply:
     """Starts a job; with `Prefer: wait=N` the reply waits for its end, up to N seconds."""
     wait = _wait_seconds(request.headers)
-    reply = await app.executions.execute(request.caller, request.principal, request.body, wait)
+    reply = await app.executions.execute(
+        request.caller, request.principal, request.body, wait, request.once
+    )
     return _started(request, reply, wait)
 
 
@@ -50,12 +47,19 @@ async def execute_job(app: "App", request: Request) -> Reply:
     body=Body.OPTIONAL,
     status=202,
     model="scheduler.api.action_bodies:RunBody",
+    idempotent=True,
 )
 async def run_job(app: "App", request: Request) -> Reply:
     """Starts a stored job; `Prefer: wait=N` as for execute."""
     wait = _wait_seconds(request.headers)
-    job_id = request.path["job_id"]
-    reply = await app.executions.run(request.caller, request.principal, job_id, request.body, wait)
+    reply = await app.executions.run(
+        request.caller,
+        request.principal,
+        request.path["job_id"],
+        request.body,
+        wait,
+        request.once,
+    )
     return _started(request, reply, wait)
 
 
@@ -86,8 +90,8 @@ def _started(request: Request, reply: "ExecutionReply", wait: int) -> Reply:
     }
     if wait:
         headers["Preference-Applied"] = f"wait={wait}"
-    if "idempotency-key" in request.headers:
-        reply.body.setdefault("warnings", []).append(NOT_IDEMPOTENT)
+    if reply.replayed:
+        headers |= REPLAYED
     if reply.finished:
         return Reply(reply.body, 200, headers)
     return Reply(reply.body, 202, headers | {"Retry-After": str(POLL_SECONDS)})
@@ -104,6 +108,27 @@ async def read_execution(app: "App", request: Request) -> Reply:
     """An execution; while it is unfinished, `Retry-After` says when to look again."""
     reply = await app.executions.read(request.path["execution_id"])
     return Reply(reply.body, 200, {} if reply.finished else {"Retry-After": str(POLL_SECONDS)})
+
+
+@endpoint(
+    blueprint,
+    method="POST",
+    route="api/v2/executions/{execution_id}/cancel",
+    role=Role.OPERATOR,
+    summary="Cancels an execution",
+    body=Body.OPTIONAL,
+    model="scheduler.api.action_bodies:CancelBody",
+)
+async def cancel_execution(app: "App", request: Request) -> Reply:
+    """200 once it has ended, 202 while a step of it is being stopped; `Prefer: wait=N` waits."""
+    wait = _wait_seconds(request.headers)
+    reply = await app.executions.cancel(
+        request.caller, request.principal, request.path["execution_id"], request.body, wait
+    )
+    headers = {"Preference-Applied": f"wait={wait}"} if wait else {}
+    if reply.finished:
+        return Reply(reply.body, 200, headers)
+    return Reply(reply.body, 202, headers | {"Retry-After": str(POLL_SECONDS)})
 
 
 def _wait_seconds(headers: Mapping[str, str]) -> int:

@@ -30,7 +30,7 @@ def _ready_without_app(error: Misconfigured) -> Reply:
 )
 async def read_live(app: "App", request: Request) -> Reply:
     """Answers."""
-    return Reply(app.status.live())
+    return Reply(app.health.live())
 
 
 @endpoint(
@@ -43,5 +43,5 @@ async def read_live(app: "App", request: Request) -> Reply:
 )
 async def read_ready(app: "App", request: Request) -> Reply:
     """503, with the checks, when it cannot."""
-    ready, body = await app.status.ready()
+    ready, body = await app.health.ready()
     return Reply(body, 200 if ready else 503, {} if ready else {"Retry-After": "5"})

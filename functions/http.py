@@ -16,6 +16,7 @@ import azure.functions as func
 
 from functions.endpoints import (
     ANY_QUERY,
+    REPLAYED,
     Body,
     Endpoint,
     Handler,
@@ -28,6 +29,7 @@ from scheduler.security.principals import Role
 __all__ = [
     "ANY_QUERY",
     "ENDPOINTS",
+    "REPLAYED",
     "Body",
     "Endpoint",
     "Reply",
@@ -57,13 +59,15 @@ def endpoint(
     query: tuple[str, ...] = (),
     status: int = 200,
     model: str | None = None,
+    idempotent: bool = False,
     without_app: WithoutApp | None = None,
 ) -> Callable[[Handler], Handler]:
     """Serves a route by the decorated handler, whose name is the name of the function.
 
     `role` is the least that the caller needs, None for an open endpoint; `query` are the parameters
     that are read, any other is a 400 (a mistyped filter must not be passed over); `status` and
-    `model` (`module:Class`) tell OpenAPI the usual status and the shape of the body.
+    `model` (`module:Class`) tell OpenAPI the usual status and the shape of the body; an
+    `idempotent` endpoint reads the header `Idempotency-Key`.
     """
 
     def register(handler: Handler) -> Handler:
@@ -77,6 +81,7 @@ def endpoint(
             status=status,
             summary=summary,
             model=model,
+            idempotent=idempotent,
             without_app=without_app,
         )
         ENDPOINTS.append(record)

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
-from functions.http import Body, Reply, Request, endpoint, new_blueprint
+from functions.http import REPLAYED, Body, Reply, Request, endpoint, new_blueprint
 from scheduler.security.principals import Caller, Principal, Role
 
 if TYPE_CHECKING:
@@ -39,10 +39,12 @@ async def list_jobs(app: "App", request: Request) -> Reply:
     body=Body.REQUIRED,
     status=201,
     model="scheduler.api.job_wire:JobBody",
+    idempotent=True,
 )
 async def create_job(app: "App", request: Request) -> Reply:
     """Stores a new job."""
-    return _reply(await app.jobs.create(request.caller, request.principal, request.body))
+    reply = await app.jobs.create(request.caller, request.principal, request.body, request.once)
+    return _reply(reply)
 
 
 @endpoint(
@@ -150,4 +152,6 @@ def _reply(reply: "JobReply") -> Reply:
     headers = {"ETag": reply.etag}
     if reply.created:
         headers["Location"] = f"/api/v2/jobs/{reply.body['job_id']}"
+    if reply.replayed:
+        headers |= REPLAYED
     return Reply(reply.body, 201 if reply.created else 200, headers)

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from functions.http import Body, Reply, Request, endpoint, new_blueprint
+from functions.http import REPLAYED, Body, Reply, Request, endpoint, new_blueprint
 from scheduler.security.principals import Role
 
 if TYPE_CHECKING:
@@ -19,11 +19,16 @@ blueprint = new_blueprint()
     summary="Stores a job that runs once at a time, or by its own schedule",
     body=Body.REQUIRED,
     status=201,
+    idempotent=True,
 )
 async def schedule_job(app: "App", request: Request) -> Reply:
     """Stores a job and tells when it runs."""
-    reply = await app.schedules.schedule(request.caller, request.principal, request.body)
+    reply = await app.schedules.schedule(
+        request.caller, request.principal, request.body, request.once
+    )
     headers = {"ETag": reply.etag, "Location": f"/api/v2/jobs/{reply.body['job_id']}"}
+    if reply.replayed:
+        headers |= REPLAYED
     return Reply(reply.body, 201, headers)
 
 

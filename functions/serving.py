@@ -16,6 +16,7 @@ import azure.functions as func
 from functions.endpoints import ANY_QUERY, Body, Endpoint, Handler, Reply, Request
 from scheduler.api.body import read_body
 from scheduler.api.faults import did_you_mean
+from scheduler.api.idempotency import Once, once_of
 from scheduler.api.problems import CONTENT_TYPE, problem
 from scheduler.app import App, get_app
 from scheduler.dispatch.ids import is_job_id, parse_execution_id
@@ -96,15 +97,23 @@ class _Exchange:
             if record.role is not None and principal is not None:
                 principal.require(record.role)
             _check_query(record, req)
+            body = _read(record, req)
             request = Request(
                 caller=self._caller,
                 path=req.route_params,
                 query=req.params,
                 headers=req.headers,
                 url=req.url,
-                body=_read(record, req),
+                body=body,
+                once=self._once(body),
             )
             return _successful(await self._handler(app, request))
+
+    def _once(self, body: Mapping[str, Any]) -> Once | None:
+        key, principal = self._req.headers.get("idempotency-key"), self._caller.principal
+        if not self._record.idempotent or key is None or principal is None:
+            return None
+        return once_of(principal, key, f"{self._req.method} {self._path}", body)
 
     def _log(self, reply: Reply, seconds: float) -> None:
         """The one line of this request. Its path comes from outside, so its length is bounded."""

@@ -5,8 +5,11 @@ import os
 from functools import cache, cached_property
 
 from scheduler.api.backfill import Backfills
+from scheduler.api.coming import ComingRuns
 from scheduler.api.control import Controls
 from scheduler.api.executions import Executions
+from scheduler.api.health import Health
+from scheduler.api.idempotency import Idempotency
 from scheduler.api.job_changes import JobChanges
 from scheduler.api.job_list import JobList
 from scheduler.api.jobs import Jobs
@@ -26,7 +29,7 @@ from scheduler.execution.parts import ExecutionParts
 from scheduler.execution.relay import Relay
 from scheduler.execution.rounds import Rounds
 from scheduler.execution.store import ExecutionStore
-from scheduler.execution.upkeep import Upkeep
+from scheduler.execution.upkeep.upkeep import Upkeep
 from scheduler.jobs.catalog import Catalog
 from scheduler.jobs.definitions import Definitions
 from scheduler.schedule.due_rows import DueRows
@@ -118,6 +121,7 @@ class App:
             control=self.control,
             tick=self.tick,
             audit=self.audit,
+            idempotency=self.idempotency,
             settings=self.settings,
             clock=self.clock,
         )
@@ -156,21 +160,27 @@ class App:
     def executions(self) -> Executions:
         """The use cases of executions."""
         return Executions(
-            catalog=self.catalog,
             definitions=self.definitions,
             runnable=self._runnable,
-            dispatcher=self.dispatcher,
-            runs=self.runs,
+            coming=ComingRuns(
+                self.catalog, self.definitions, self.dispatcher, self.runs, self.clock
+            ),
+            cancellation=self._parts.cancellation,
             store=self.store,
             starts=self._parts.manual,
-            registry=self.registry,
+            idempotency=self.idempotency,
             audit=self.audit,
             clock=self.clock,
         )
 
     @cached_property
+    def idempotency(self) -> Idempotency:
+        """What calls with an `Idempotency-Key` have reserved."""
+        return Idempotency(self.storage.control, self.clock)
+
+    @cached_property
     def _runnable(self) -> Runnable:
-        return Runnable(self.catalog, self.definitions)
+        return Runnable(self.catalog, self.definitions, self.registry, self.clock)
 
     @cached_property
     def backfills(self) -> Backfills:
@@ -193,11 +203,20 @@ class App:
 
     @cached_property
     def status(self) -> Status:
-        """Status and health."""
+        """The status of all zones."""
         return Status(
             storage=self.storage,
             dispatcher=self.dispatcher,
-            control=self.control,
+            pulses=self._parts.pulses,
+            settings=self.settings,
+            clock=self.clock,
+            started=self._started,
+        )
+
+    @cached_property
+    def health(self) -> Health:
+        """The health checks."""
+        return Health(
             heartbeat=self.heartbeat,
             registry=self.registry,
             cipher=self.cipher,

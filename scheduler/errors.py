@@ -7,14 +7,17 @@ SchedulerError
 │   ├── MalformedBody         not JSON, not YAML, not UTF-8, not an object
 │   ├── BodyTooLarge
 │   ├── UnsupportedMediaType  a body that is neither JSON nor YAML, or not in UTF-8
+│   ├── InvalidIdempotencyKey the header Idempotency-Key is not 1 to 200 visible ASCII characters
 │   └── ScheduleError         an expression, instant or time zone that names no runs
 ├── NotAuthenticated          no key, or one that is unknown, revoked or expired
 ├── Forbidden                 the key's role or step types do not reach
 ├── NotFound                  no such job, execution, key, route
 ├── MethodNotAllowed
 ├── Conflict                  the request contradicts what is stored
+├── IdempotencyKeyReused      an Idempotency-Key came with another call than before
 ├── PreconditionFailed        If-Match names another version, or If-None-Match the stored one
 ├── StorageUnavailable        Azure Storage refused, timed out or cannot be reached
+├── DefinitionLost            a job's definition is gone, or cannot be read
 ├── ConflictingWrite          a conditional write lost its race (internal: the caller reads again)
 ├── RowTooLarge               a record that storage would refuse for good
 ├── IllegalTransition         a state machine was asked for a move that it has not
@@ -95,6 +98,12 @@ class UnsupportedMediaType(InvalidRequest):
     code = "unsupported_media_type"
 
 
+class InvalidIdempotencyKey(InvalidRequest):
+    """The header `Idempotency-Key` is empty, too long, or not in visible ASCII."""
+
+    code = "invalid_idempotency_key"
+
+
 class ScheduleError(InvalidRequest, ValueError):
     """A schedule's field names no runs: `field`, its fault's `fault` code, and what to write.
 
@@ -142,6 +151,12 @@ class Conflict(SchedulerError):
     code = "conflict"
 
 
+class IdempotencyKeyReused(SchedulerError):
+    """An `Idempotency-Key` came with another path or body than before."""
+
+    code = "idempotency_key_reused"
+
+
 class PreconditionFailed(SchedulerError):
     """`If-Match` names another version than the stored one, or `If-None-Match` that one."""
 
@@ -170,6 +185,12 @@ class RowTooLarge(SchedulerError):
     """A row over the limits of Table Storage."""
 
     code = "row_too_large"
+
+
+class DefinitionLost(SchedulerError):
+    """The blob of a job's definition is gone, or cannot be read; trying again does not help."""
+
+    code = "definition_lost"
 
 
 class IllegalTransition(SchedulerError):

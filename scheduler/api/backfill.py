@@ -14,9 +14,9 @@ from scheduler.dispatch.dispatcher import Dispatcher
 from scheduler.dispatch.ids import Trigger, backfill_id, parse_execution_id, scheduled_id
 from scheduler.dispatch.run_index import RunIndex
 from scheduler.errors import Conflict, InvalidRequest
-from scheduler.execution.manual import ManualStarts, RunRequest
-from scheduler.execution.model import Run
-from scheduler.execution.states import RunState
+from scheduler.execution.rules.model import Run
+from scheduler.execution.rules.states import RunState
+from scheduler.execution.starting.manual import ManualStarts, RunRequest
 from scheduler.execution.store import ExecutionStore
 from scheduler.jobs.catalog import Catalog
 from scheduler.jobs.model import Job

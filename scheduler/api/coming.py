@@ -6,8 +6,8 @@ from scheduler.clock import Clock
 from scheduler.dispatch.dispatcher import Dispatcher
 from scheduler.dispatch.ids import ExecutionKey, Trigger
 from scheduler.dispatch.run_index import RunIndex
-from scheduler.execution.arrivals import new_run
-from scheduler.execution.model import Run
+from scheduler.execution.rules.model import Run
+from scheduler.execution.starting.arrivals import new_run
 from scheduler.jobs.catalog import Catalog
 from scheduler.jobs.definitions import Definitions
 from scheduler.jobs.model import Job

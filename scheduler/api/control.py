@@ -8,7 +8,7 @@ from scheduler.api.action_bodies import ControlBody
 from scheduler.api.wire_model import read_model
 from scheduler.dispatch.control import Control, ControlState, ControlWord
 from scheduler.errors import StorageUnavailable
-from scheduler.execution.upkeep import Upkeep
+from scheduler.execution.upkeep.upkeep import Upkeep
 from scheduler.schedule.tick import Tick
 from scheduler.security.audit import AuditLog, Caller
 from scheduler.telemetry import get_logger

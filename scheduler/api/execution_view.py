@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from scheduler.execution.model import CancelRequest, Run, StepRecord, StepState
-from scheduler.execution.states import RunState, StepStatus
+from scheduler.execution.rules.model import CancelRequest, Run, StepRecord, StepState
+from scheduler.execution.rules.states import RunState, StepStatus
 from scheduler.jobs.model import Job, StepSpec
 
 _SENTENCES = {
@@ -24,11 +24,14 @@ _SENTENCES = {
 def execution_document(
     run: Run, job: Job | None, records: Mapping[int, StepRecord]
 ) -> dict[str, Any]:
-    """The JSON of an execution; steps that have not started yet are in it too."""
-    specs = job.steps if job is not None else ()
+    """The JSON of an execution; steps that have not started yet are in it too.
+
+    Without its job's definition it is shown as far as its own rows tell.
+    """
+    specs = {spec.id: spec for spec in job.steps} if job is not None else {}
     steps = [
-        _step(spec, state, records.get(place))
-        for place, (spec, state) in enumerate(zip(specs, run.steps, strict=False))
+        _step(specs.get(state.id), state, records.get(place))
+        for place, state in enumerate(run.steps)
     ]
     return {
         "message": _message(run, steps),
@@ -72,11 +75,12 @@ def _cancel(cancel: CancelRequest | None) -> dict[str, Any] | None:
     return {"requested_at": cancel.at, "by": cancel.by, "reason": cancel.reason or None}
 
 
-def _step(spec: StepSpec, state: StepState, record: StepRecord | None) -> dict[str, Any]:
+def _step(spec: StepSpec | None, state: StepState, record: StepRecord | None) -> dict[str, Any]:
+    named = spec or record
     document: dict[str, Any] = {
-        "step_id": spec.id,
-        "step_name": spec.name,
-        "step_type": spec.type,
+        "step_id": state.id,
+        "step_name": named.name if named is not None else state.id,
+        "step_type": named.type if named is not None else None,
         "status": state.status.value,
         "attempts": state.attempt,
         "next_attempt_at": state.wake_at,

@@ -1,37 +1,41 @@
-"""The use cases of executions: run now, read."""
+"""The use cases of executions: run now, read, cancel."""
 
 import asyncio
-import secrets
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
-from scheduler.api.action_bodies import RunBody
+from scheduler.api.action_bodies import CancelBody, RunBody
+from scheduler.api.coming import ComingRuns
 from scheduler.api.execution_view import execution_document
-from scheduler.api.faults import Faults
-from scheduler.api.job_body import parse_job, unwrap_job
-from scheduler.api.job_warnings import start_warnings
+from scheduler.api.idempotency import Idempotency, Once
+from scheduler.api.job_warnings import shown, start_warnings
 from scheduler.api.runnable import Runnable
 from scheduler.api.wire_model import read_model
 from scheduler.clock import Clock
-from scheduler.dispatch.dispatcher import Dispatcher
-from scheduler.dispatch.ids import ExecutionKey, Trigger, manual_id, parse_execution_id
-from scheduler.dispatch.run_index import RunIndex
-from scheduler.errors import Conflict, FieldError, InvalidRequest, NotFound
-from scheduler.execution.arrivals import new_run
-from scheduler.execution.manual import ManualStarts, RunRequest
-from scheduler.execution.model import Run
+from scheduler.dispatch.ids import (
+    ExecutionId,
+    Trigger,
+    key_of,
+    manual_id,
+    parse_execution_id,
+)
+from scheduler.errors import DefinitionLost, NotFound
+from scheduler.execution.cancel import Cancellation
+from scheduler.execution.rules.model import Run
+from scheduler.execution.rules.states import RunState
+from scheduler.execution.starting.manual import ManualStarts, RunRequest
 from scheduler.execution.store import ExecutionStore
-from scheduler.jobs.catalog import Catalog
 from scheduler.jobs.definitions import Definitions
-from scheduler.jobs.model import Job
-from scheduler.schedule.transitions import FIRST_YEAR, LAST_YEAR
-from scheduler.schedule.triggers import next_instant
+from scheduler.jobs.model import Job, JobId
+from scheduler.jobs.notice import Notice
 from scheduler.security.audit import AuditLog, Caller
-from scheduler.security.principals import Principal, Role
-from steps.registry import Registry
+from scheduler.security.principals import Principal
+from scheduler.telemetry import get_logger
 
+log = get_logger(__name__)
 _FIRST_LOOK_SECONDS = 0.1
 _SLOWEST_LOOK_SECONDS = 1.0
 
@@ -43,6 +47,8 @@ class ExecutionReply:
     body: dict[str, Any]
     execution_id: str
     finished: bool
+    replayed: bool = False
+    """Whether it had been started by the same call before."""
 
 
 class Executions:
@@ -51,46 +57,47 @@ class Executions:
     def __init__(
         self,
         *,
-        catalog: Catalog,
         definitions: Definitions,
         runnable: Runnable,
-        dispatcher: Dispatcher,
-        runs: RunIndex,
+        coming: ComingRuns,
+        cancellation: Cancellation,
         store: ExecutionStore,
         starts: ManualStarts,
-        registry: Registry,
+        idempotency: Idempotency,
         audit: AuditLog,
         clock: Clock,
     ) -> None:
-        self._catalog = catalog
         self._definitions = definitions
         self._runnable = runnable
-        self._dispatcher = dispatcher
-        self._runs = runs
+        self._coming = coming
+        self._cancellation = cancellation
         self._store = store
         self._starts = starts
-        self._registry = registry
+        self._idempotency = idempotency
         self._audit = audit
         self._clock = clock
 
     async def execute(
-        self, caller: Caller, principal: Principal, body: Mapping[str, Any], wait_seconds: float
+        self,
+        caller: Caller,
+        principal: Principal,
+        body: Mapping[str, Any],
+        wait_seconds: float,
+        once: Once | None = None,
     ) -> ExecutionReply:
         """Starts a job of the body, or a stored one, and waits for its end for up to so long.
+
+        With `once`, the same call again finds the execution that the first one started.
 
         Raises:
             InvalidRequest: with every fault of the definition.
             NotFound: `job_not_found`.
-            Conflict: `job_exists`, `job_disabled`.
+            Conflict: `job_exists`, `job_disabled`, `scheduler_stopped`.
             Forbidden: an inline definition needs the role author.
+            IdempotencyKeyReused: the key of `once` stands for another call.
         """
-        if "job_id" in body:
-            job, definition, inline = await self._stored(principal, body)
-        else:
-            job, definition, inline = await self._inline(principal, body)
-        return await self._begin(
-            caller, principal, job, definition, wait_seconds=wait_seconds, inline=inline
-        )
+        load = partial(self._runnable.asked_for, principal, body)
+        return await self._start(caller, principal, load, wait_seconds, once)
 
     async def run(
         self,
@@ -99,83 +106,68 @@ class Executions:
         job_id: str,
         body: Mapping[str, Any],
         wait_seconds: float,
+        once: Once | None = None,
     ) -> ExecutionReply:
-        """Starts a stored job, and waits for its end for up to so long.
+        """Starts a stored job, and waits for its end for up to so long; `once` as for `execute`.
 
         Raises:
             InvalidRequest: the body has other fields than `force`.
             NotFound: `job_not_found`.
             Conflict: `job_disabled`, `scheduler_stopped`.
             Forbidden: the caller has no right to one of the step types.
+            IdempotencyKeyReused: the key of `once` stands for another call.
         """
-        force = read_model(RunBody, body, "a run").force
-        job, definition = await self._runnable.load(principal, job_id, force=force)
-        return await self._begin(caller, principal, job, definition, wait_seconds=wait_seconds)
 
-    async def _begin(
+        async def load() -> tuple[Job, str | None]:
+            force = read_model(RunBody, body, "a run").force
+            return await self._runnable.load(principal, job_id, force=force)
+
+        return await self._start(caller, principal, load, wait_seconds, once)
+
+    async def _start(
         self,
         caller: Caller,
         principal: Principal,
-        job: Job,
-        definition: str,
-        *,
+        load: Callable[[], Awaitable[tuple[Job, str | None]]],
         wait_seconds: float,
-        inline: bool = False,
+        once: Once | None,
     ) -> ExecutionReply:
+        reserved = await self._idempotency.find(once)
+        if reserved is not None:
+            stored = await self._store.run(ExecutionId(reserved.ids[0]))
+            if stored is not None:
+                return replace(await self._reply(stored.value, wait_seconds), replayed=True)
+        job, definition = await load()
         now = self._clock.now()
+        request = RunRequest(execution_id=manual_id(job.id, now), scheduled=now)
+        if once is not None:
+            reserved = reserved or await self._idempotency.reserve(once, request.execution_id)
+            key = key_of(ExecutionId(reserved.ids[0]))
+            request = RunRequest(execution_id=key.execution_id, scheduled=reserved.at)
+            job = replace(job, id=JobId(key.job_id))  # the first try made up another for this one
         (run,) = await self._starts.start(
-            [RunRequest(execution_id=manual_id(job.id, now), scheduled=now)],
+            [request],
             job,
-            definition,
+            definition or await self._definitions.put(job),
             trigger=Trigger.MANUAL,
             requested_by=principal.id,
-            inline=inline,
+            inline=definition is None,
         )
         await self._audit.record(caller, "execute_job", f"execution:{run.execution_id}")
-        body_of_run = execution_document(run, job, {})
-        reply = ExecutionReply(body_of_run, run.execution_id, run.state.finished)
-        if wait_seconds > 0 and not reply.finished:
-            reply = await self._wait(run, self._clock.now() + timedelta(seconds=wait_seconds))
+        reply = await self._reply(run, wait_seconds, job)
         if notes := start_warnings(job):
             reply.body["warnings"] = notes
         return reply
 
-    async def _stored(self, principal: Principal, body: Mapping[str, Any]) -> tuple[Job, str, bool]:
-        faults = [
-            FieldError(f"/{name}", "unexpected_field", "leave it out: the job is a stored one")
-            for name in body
-            if name not in ("job_id", "force")
-        ]
-        if not isinstance(body["job_id"], str):
-            faults.append(FieldError("/job_id", "wrong_type", "must be a string"))
-        if not isinstance(body.get("force", False), bool):
-            faults.append(FieldError("/force", "wrong_type", "must be true or false"))
-        if faults:
-            raise InvalidRequest(faults)
-        job, definition = await self._runnable.load(
-            principal, body["job_id"], force=body.get("force", False)
+    async def _reply(self, run: Run, wait_seconds: float, job: Job | None = None) -> ExecutionReply:
+        """The execution once it has ended, or the time is over; `job`: of one just made."""
+        if wait_seconds > 0 and not run.state.finished:
+            return await self._wait(run, self._clock.now() + timedelta(seconds=wait_seconds))
+        if job is None:
+            return await self.read(run.execution_id)
+        return ExecutionReply(
+            execution_document(run, job, {}), run.execution_id, run.state.finished
         )
-        return job, definition, False
-
-    async def _inline(self, principal: Principal, body: Mapping[str, Any]) -> tuple[Job, str, bool]:
-        principal.require(Role.AUTHOR)
-        around = Faults()
-        document, where = unwrap_job(body, around)
-        job = parse_job(
-            document,
-            registry=self._registry,
-            now=self._clock.now(),
-            new_id=lambda: f"inline-{secrets.token_hex(6)}",
-            where=where,
-            faults=around,
-        )
-        principal.require_step_types(job.step_types)
-        if await self._catalog.find(job.id) is not None:
-            raise Conflict(
-                f"there is a stored job {job.id!r}: run it with {{job_id}}, or choose another id",
-                code="job_exists",
-            )
-        return job, await self._definitions.put(job), True
 
     async def _wait(self, run: Run, until: datetime) -> ExecutionReply:
         pause = _FIRST_LOOK_SECONDS
@@ -197,44 +189,62 @@ class Executions:
             raise _not_found(execution_id)
         stored = await self._store.run(key.execution_id)
         if stored is None:
-            return await self._announced(key)
+            coming = await self._coming.find(key)
+            if coming is None:
+                raise _not_found(execution_id)
+            body = execution_document(*coming, {})
+            return ExecutionReply(body, key.execution_id, False)
         run = stored.value
-        job = await self._definitions.load(run.job_id, run.definition) if run.definition else None
         records = await self._store.steps(run.key) if run.start_time is not None else {}
-        body = execution_document(run, job, records)
+        body = execution_document(run, await self._definition_of(run), records)
         return ExecutionReply(body, run.execution_id, run.state.finished)
 
-    async def _announced(self, key: ExecutionKey) -> ExecutionReply:
-        """The execution of a coming run of a job's schedule."""
-        if not FIRST_YEAR < key.time.year < LAST_YEAR:
-            raise _not_found(key.execution_id)
-        row = await self._catalog.find(key.job_id)
-        if row is None:
-            raise _not_found(key.execution_id)
-        job = await self._definitions.load(row.job_id, row.definition)
-        if not await self._is_coming(key, job):
-            raise _not_found(key.execution_id)
-        run = new_run(
-            key.execution_id,
-            job,
-            row.definition,
-            trigger=Trigger.SCHEDULE,
-            scheduled=key.time,
-            now=self._clock.now(),
-        )
-        return ExecutionReply(execution_document(run, job, {}), key.execution_id, False)
+    async def _definition_of(self, run: Run) -> Job | None:
+        """An execution's definition; None where it never had one, or lost it: it is shown still."""
+        if not run.definition:
+            return None
+        try:
+            return await self._definitions.load(run.job_id, run.definition)
+        except DefinitionLost as error:
+            log.warning("%s", error.message, extra={"action": "definition_lost"})
+            return None
 
-    async def _is_coming(self, key: ExecutionKey, job: Job) -> bool:
-        """Whether a job's schedule is still to start this run, or has announced it already."""
-        if job.schedule is None or key.is_manual or key.backfill_number:
-            return False
-        # In this order, in which a run goes: from the due row to the `run:` row.
-        planned = await self._catalog.next_run(key.job_id)
-        if planned is not None and key.time >= planned.nominal:
-            before = key.time - timedelta(seconds=1)
-            return next_instant(job.schedule, job.timezone, before) == key.time
-        queue = self._dispatcher.queue_of(job.timezone)
-        return await self._runs.get(queue, key.execution_id) is not None
+    async def cancel(
+        self,
+        caller: Caller,
+        principal: Principal,
+        execution_id: str,
+        body: Mapping[str, Any],
+        wait_seconds: float,
+    ) -> ExecutionReply:
+        """Cancels an execution, or a coming one, and waits for its end for up to so long.
+
+        One that has ended stays as it is; a warning says so where it was not cancelled.
+
+        Raises:
+            InvalidRequest: the body has other fields than `reason`.
+            NotFound: `execution_not_found`.
+        """
+        reason = read_model(CancelBody, body, "a cancel").reason or ""
+        key = parse_execution_id(execution_id)
+        if key is None:
+            raise _not_found(execution_id)
+        stored = await self._store.run(key.execution_id)
+        coming = await self._coming.find(key) if stored is None else None
+        run = stored.value if stored is not None else coming[0] if coming is not None else None
+        if run is None:
+            raise _not_found(execution_id)
+        run = await self._cancellation.cancel(run, principal.id, reason)
+        await self._audit.record(caller, "cancel_execution", f"execution:{run.execution_id}")
+        reply = await self._reply(run, wait_seconds)
+        if reply.finished and reply.body["status"] != RunState.CANCELLED:
+            reply.body["warnings"] = shown([_ended_before(str(reply.body["status"]))])
+        return reply
+
+
+def _ended_before(status: str) -> Notice:
+    text = f"nothing was left to cancel: the execution has ended with {status}"
+    return Notice("", "already_ended", text)
 
 
 def _not_found(execution_id: str) -> NotFound:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from scheduler.api.idempotency import Idempotency, Once
 from scheduler.api.job_view import job_document
 from scheduler.api.job_warnings import job_warnings
 from scheduler.clock import Clock
@@ -17,7 +18,7 @@ from scheduler.jobs.catalog import Catalog, new_revision
 from scheduler.jobs.definitions import Definitions
 from scheduler.jobs.due import Due
 from scheduler.jobs.job_row import JobRow
-from scheduler.jobs.model import Job, ScheduleType
+from scheduler.jobs.model import Job, JobId, ScheduleType
 from scheduler.schedule.due_rows import DueRow
 from scheduler.schedule.plan import plan_job
 from scheduler.schedule.tick import Tick
@@ -36,6 +37,8 @@ class JobReply:
     body: dict[str, Any]
     etag: str
     created: bool = False
+    replayed: bool = False
+    """Whether the same call had done it before."""
 
 
 class JobChanges:
@@ -50,6 +53,7 @@ class JobChanges:
         control: Control,
         tick: Tick,
         audit: AuditLog,
+        idempotency: Idempotency,
         settings: Settings,
         clock: Clock,
     ) -> None:
@@ -59,28 +63,80 @@ class JobChanges:
         self._control = control
         self._tick = tick
         self._audit = audit
+        self._idempotency = idempotency
         self._horizon_seconds = settings.tick_horizon_seconds
         self._clock = clock
 
+    async def stored_before(self, once: Once | None) -> JobReply | None:
+        """The job that the same call has stored, as that call answered it; None if it did not.
+
+        Raises:
+            IdempotencyKeyReused: the key of `once` stands for another call.
+            Conflict: `job_deleted`: it is gone again.
+        """
+        reserved = await self._idempotency.find(once)
+        if once is None or reserved is None:
+            return None
+        row = await self._catalog.find(reserved.ids[0])
+        if row is None or row.created_at != reserved.at:
+            if reserved.done:
+                raise Conflict(
+                    f"the job {reserved.ids[0]!r}, which this Idempotency-Key made, has been"
+                    " deleted since: send a new key to make it again",
+                    code="job_deleted",
+                )
+            return None
+        await self._idempotency.finish(once, reserved)
+        job = await self._definitions.load(row.job_id, row.definition)
+        body = self.view(job, row, "job created", since=row.changed_at)
+        return JobReply(body, row.version, created=True, replayed=True)
+
     async def store(
-        self, caller: Caller, job: Job, action: str, *, makes_up: bool = False
+        self,
+        caller: Caller,
+        job: Job,
+        action: str,
+        *,
+        makes_up: bool = False,
+        once: Once | None = None,
     ) -> JobReply:
         """Stores a new job. With `makes_up`, a single run that has passed may be made up for.
 
+        With `once`, what the same call has stored, or stores meanwhile, is answered.
+
         Raises:
             InvalidRequest: an enabled job's schedule has no run ahead.
-            Conflict: `job_exists`.
+            Conflict: `job_exists`, `job_deleted`.
+            IdempotencyKeyReused: the key of `once` stands for another call.
         """
+        try:
+            return await self._store(caller, job, action, makes_up=makes_up, once=once)
+        except Conflict as error:
+            made = await self.stored_before(once) if error.code == "job_exists" else None
+            if made is None:
+                raise
+            return made
+
+    async def _store(
+        self, caller: Caller, job: Job, action: str, *, makes_up: bool, once: Once | None
+    ) -> JobReply:
         now = self._clock.now()
         since = runs_since(job, now, makes_up=makes_up)
         require_a_run(job, since)
         await self._catalog.require_new(job.id)
         await self._dispatcher.open_zone(job.timezone)
+        reserved = None
+        if once is not None:
+            reserved = await self._idempotency.reserve(once, job.id)
+            job = replace(job, id=JobId(reserved.ids[0]))  # the first try may have made one up
         definition = await self._definitions.put(job)
         due = plan_job(job, new_revision(), since)
-        etag = await self._catalog.create(job, definition, due, now)
+        created = reserved.at if reserved is not None else None
+        etag = await self._catalog.create(job, definition, due, now, created=created)
         await self._announce(due, etag)
         await self._audit.record(caller, action, f"job:{job.id}")
+        if once is not None and reserved is not None:
+            await self._idempotency.finish(once, reserved)
         row = await self._catalog.require(job.id)
         return JobReply(self.view(job, row, "job created"), row.version, created=True)
 
@@ -144,15 +200,17 @@ class JobChanges:
         if (await self._control.read()).state.admits(Trigger.SCHEDULE):
             await self._tick.announce([DueRow(due, etag or None)])
 
-    def view(self, job: Job, row: JobRow, message: str | None) -> dict[str, Any]:
-        """The reply about a job: its definition and state, its next runs."""
+    def view(
+        self, job: Job, row: JobRow, message: str | None, *, since: datetime | None = None
+    ) -> dict[str, Any]:
+        """The reply about a job: its definition and state, its next runs from now or `since`."""
         shown = job_document(replace(job, enabled=row.enabled))
         shown |= {
             "created_at": row.created_at,
             "updated_at": row.updated_at,
             "note": row.note,
         }
-        now = self._clock.now()
+        now = since or self._clock.now()
         runs = (
             preview(job.schedule, job.timezone, now, PREVIEWED_RUNS)
             if job.schedule is not None and row.enabled

@@ -8,6 +8,7 @@ from typing import Any
 
 from scheduler.api.action_bodies import PauseBody, ResumeBody
 from scheduler.api.faults import Faults, below
+from scheduler.api.idempotency import Once
 from scheduler.api.job_body import parse_job, unwrap_job
 from scheduler.api.job_changes import JobChanges, JobReply, asks_to_make_up, until_unraced
 from scheduler.api.job_view import job_document
@@ -45,20 +46,28 @@ class Jobs:
         self._clock = clock
 
     async def create(
-        self, caller: Caller, principal: Principal, body: Mapping[str, Any]
+        self,
+        caller: Caller,
+        principal: Principal,
+        body: Mapping[str, Any],
+        once: Once | None = None,
     ) -> JobReply:
-        """Stores a new job.
+        """Stores a new job; with `once`, the same call again finds it.
 
         Raises:
             InvalidRequest: with every fault of the definition.
-            Conflict: `job_exists`.
+            Conflict: `job_exists`, `job_deleted`.
+            IdempotencyKeyReused: the key of `once` stands for another call.
         """
+        before = await self._changes.stored_before(once)
+        if before is not None:
+            return before
         around = Faults()
         document, where = unwrap_job(body, around)
         job = self.parse(principal, document, where=where, faults=around)
         with below(where):
             return await self._changes.store(
-                caller, job, "create_job", makes_up=asks_to_make_up(document)
+                caller, job, "create_job", makes_up=asks_to_make_up(document), once=once
             )
 
     def parse(

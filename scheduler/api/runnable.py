@@ -1,21 +1,33 @@
-"""A stored job that somebody wants to run now: may they, and may it?"""
+"""A job that somebody wants to run now, a stored one or one in the body: may they, and may it?"""
 
-from scheduler.errors import Conflict
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+from scheduler.api.faults import Faults
+from scheduler.api.job_body import parse_job, unwrap_job
+from scheduler.clock import Clock
+from scheduler.errors import Conflict, FieldError, InvalidRequest
 from scheduler.jobs.catalog import Catalog
 from scheduler.jobs.definitions import Definitions
 from scheduler.jobs.model import Job
-from scheduler.security.principals import Principal
+from scheduler.security.principals import Principal, Role
+from steps.registry import Registry
 
 
 class Runnable:
-    """Loads stored jobs for runs on request."""
+    """Loads and reads jobs for runs on request."""
 
-    def __init__(self, catalog: Catalog, definitions: Definitions) -> None:
+    def __init__(
+        self, catalog: Catalog, definitions: Definitions, registry: Registry, clock: Clock
+    ) -> None:
         self._catalog = catalog
         self._definitions = definitions
+        self._registry = registry
+        self._clock = clock
 
     async def load(self, principal: Principal, job_id: str, *, force: bool) -> tuple[Job, str]:
-        """A job, and the hash of its definition; a disabled one only with `force`.
+        """A stored job, and the hash of its definition; a disabled one only with `force`.
 
         Raises:
             NotFound: `job_not_found`.
@@ -31,3 +43,58 @@ class Runnable:
                 code="job_disabled",
             )
         return await self._definitions.load(row.job_id, row.definition), row.definition
+
+    async def asked_for(
+        self, principal: Principal, body: Mapping[str, Any]
+    ) -> tuple[Job, str | None]:
+        """The job that a body names or holds; without a hash where the definition is not stored.
+
+        Raises:
+            InvalidRequest: with every fault of the body.
+            NotFound: `job_not_found`.
+            Conflict: `job_exists`, `job_disabled`.
+            Forbidden: the caller has no right to one of the step types; an inline definition
+                needs the role author.
+            StorageUnavailable: storage cannot be reached.
+        """
+        if "job_id" in body:
+            job_id, force = _named(body)
+            return await self.load(principal, job_id, force=force)
+        return await self._inline(principal, body), None
+
+    async def _inline(self, principal: Principal, body: Mapping[str, Any]) -> Job:
+        principal.require(Role.AUTHOR)
+        around = Faults()
+        document, where = unwrap_job(body, around)
+        job = parse_job(
+            document,
+            registry=self._registry,
+            now=self._clock.now(),
+            new_id=lambda: f"inline-{secrets.token_hex(6)}",
+            where=where,
+            faults=around,
+        )
+        principal.require_step_types(job.step_types)
+        if await self._catalog.find(job.id) is not None:
+            raise Conflict(
+                f"there is a stored job {job.id!r}: run it with {{job_id}}, or choose another id",
+                code="job_exists",
+            )
+        return job
+
+
+def _named(body: Mapping[str, Any]) -> tuple[str, bool]:
+    """The id of the stored job that a body names, and whether it is to run though disabled."""
+    faults = [
+        FieldError(f"/{name}", "unexpected_field", "leave it out: the job is a stored one")
+        for name in body
+        if name not in ("job_id", "force")
+    ]
+    job_id, force = body["job_id"], body.get("force", False)
+    if not isinstance(job_id, str):
+        faults.append(FieldError("/job_id", "wrong_type", "must be a string"))
+    if not isinstance(force, bool):
+        faults.append(FieldError("/force", "wrong_type", "must be true or false"))
+    if faults:
+        raise InvalidRequest(faults)
+    return job_id, force

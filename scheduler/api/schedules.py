@@ -1,12 +1,14 @@
 """The use case behind `jobs/schedule`: store a job that runs once at a time, or by its schedule."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from scheduler.api.body import pointer
 from scheduler.api.faults import MOST, unknown_field
+from scheduler.api.idempotency import Once
 from scheduler.api.job_body import without_view
 from scheduler.api.job_changes import JobChanges, JobReply, asks_to_make_up
 from scheduler.api.jobs import Jobs
@@ -31,17 +33,26 @@ class Schedules:
         self._clock = clock
 
     async def schedule(
-        self, caller: Caller, principal: Principal, body: Mapping[str, Any]
+        self,
+        caller: Caller,
+        principal: Principal,
+        body: Mapping[str, Any],
+        once: Once | None = None,
     ) -> JobReply:
         """Stores `job`; with `scheduled_time` it runs once then, else by its own schedule.
 
         `timezone` is the job's zone where the job names none, and the zone that a
-        `scheduled_time` without an offset is read in.
+        `scheduled_time` without an offset is read in. With `once`, the same call again finds what
+        the first one stored, and answers as that did.
 
         Raises:
             InvalidRequest: with every fault; a time in the past is one.
-            Conflict: `job_exists`.
+            Conflict: `job_exists`, `job_deleted`.
+            IdempotencyKeyReused: the key of `once` stands for another call.
         """
+        before = await self._changes.stored_before(once)
+        if before is not None:
+            return _answer(before)
         faults: list[InvalidRequest] = []
         document = _read(body, self._clock.now(), faults)
         job = self._parsed(principal, document, faults)
@@ -49,24 +60,11 @@ class Schedules:
             raise _together(faults)
         try:
             reply = await self._changes.store(
-                caller, job, "schedule_job", makes_up=asks_to_make_up(document)
+                caller, job, "schedule_job", makes_up=asks_to_make_up(document), once=once
             )
         except InvalidRequest as error:
             raise error.under("/job") from None
-        runs = reply.body["next_runs"]
-        answer: dict[str, Any] = {
-            "message": f"job {job.id} scheduled",
-            "job_id": job.id,
-            "scheduled_time": runs[0]["local"] if runs else None,
-            "timezone": job.timezone,
-            "status": "scheduled" if runs else "disabled",
-            "next_runs": runs,
-            "warnings": reply.body["warnings"],
-        }
-        if runs:
-            nominal = datetime.fromisoformat(runs[0]["utc"])
-            answer["execution_id"] = scheduled_id(job.id, nominal)
-        return JobReply(answer, reply.etag, created=True)
+        return _answer(reply)
 
     def _parsed(
         self,
@@ -81,6 +79,23 @@ class Schedules:
         except InvalidRequest as error:
             faults.append(error)
             return None
+
+
+def _answer(stored: JobReply) -> JobReply:
+    """What the call answers about the job that it stored."""
+    job_id, runs = stored.body["job_id"], stored.body["next_runs"]
+    answer: dict[str, Any] = {
+        "message": f"job {job_id} scheduled",
+        "job_id": job_id,
+        "scheduled_time": runs[0]["local"] if runs else None,
+        "timezone": stored.body["job"]["timezone"],
+        "status": "scheduled" if runs else "disabled",
+        "next_runs": runs,
+        "warnings": stored.body["warnings"],
+    }
+    if runs:
+        answer["execution_id"] = scheduled_id(job_id, datetime.fromisoformat(runs[0]["utc"]))
+    return replace(stored, body=answer)
 
 
 def _read(

@@ -15,12 +15,12 @@ from scheduler.errors import ConflictingWrite
 from scheduler.storage.account import Storage
 from scheduler.storage.contention import pauses
 from scheduler.storage.tables import Delete, Row, Upsert
-from scheduler.storage.values import instant, optional_text
+from scheduler.storage.values import optional_text
 
 ZONE_STATE = "state"
 """The row key of a zone's mark; it sorts between the zone's slots and its waiters."""
-_PARTITION = "control"
-_KEY = "state"
+PARTITION = "control"
+WORD_KEY = "state"
 
 
 class ControlState(StrEnum):
@@ -53,7 +53,20 @@ class ControlWord:
 
 def zone_state(row: Row) -> ControlState:
     """What a zone's mark says."""
-    return _state(str(row.values["state"]))
+    return _state(str(row.values.get("state")))
+
+
+def word_of(row: Row | None) -> ControlWord:
+    """What the row of the word says; where nobody has said one yet: running."""
+    if row is None:
+        return ControlWord()
+    changed_at = row.values.get("changed_at")
+    return ControlWord(
+        state=_state(str(row.values.get("state"))),
+        note=optional_text(row.values.get("note")),
+        changed_at=changed_at if isinstance(changed_at, datetime) else None,
+        changed_by=optional_text(row.values.get("changed_by")),
+    )
 
 
 class Control:
@@ -70,15 +83,7 @@ class Control:
 
     async def read(self) -> ControlWord:
         """The word as it stands."""
-        row = await self._control.get(_PARTITION, _KEY)
-        if row is None:
-            return ControlWord()
-        return ControlWord(
-            state=_state(str(row.values["state"])),
-            note=optional_text(row.values.get("note")),
-            changed_at=instant(row.values["changed_at"]),
-            changed_by=optional_text(row.values.get("changed_by")),
-        )
+        return word_of(await self._control.get(PARTITION, WORD_KEY))
 
     async def write(self, state: ControlState, note: str | None, changed_by: str) -> ControlWord:
         """Says the word. It reaches the starts once the zones are marked with it.
@@ -92,7 +97,7 @@ class Control:
             state=state, note=note, changed_at=self._clock.now(), changed_by=changed_by
         )
         row = Upsert(
-            _KEY,
+            WORD_KEY,
             {
                 "v": 1,
                 "state": state,
@@ -101,7 +106,7 @@ class Control:
                 "changed_by": changed_by,
             },
         )
-        await self._control.commit(_PARTITION, [row])
+        await self._control.commit(PARTITION, [row])
         return word
 
     async def mark_zones(self) -> None:

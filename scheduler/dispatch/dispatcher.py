@@ -50,6 +50,7 @@ class Dispatcher:
         self._name = settings.name
         self._clock = clock
         self._relay = relay_queue_name(settings.name)
+        self._zone_prefix = f"{settings.name}-tz-"
         self._declared = {queue_name(settings.name, zone) for zone in settings.timezones}
         self._known: set[str] = set()
         self._told: set[str] = set()
@@ -61,6 +62,10 @@ class Dispatcher:
     def is_declared(self, queue: str) -> bool:
         """Whether a trigger of its own serves the queue; the relay serves all others."""
         return queue in self._declared
+
+    def is_zone_queue(self, queue: str) -> bool:
+        """Whether a name is that of a zone's queue, by its form."""
+        return queue.startswith(self._zone_prefix)
 
     async def open_zone(self, timezone: str) -> str:
         """Makes a zone one of those in use, with its queue; returns the queue's name.

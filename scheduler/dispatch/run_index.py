@@ -15,6 +15,7 @@ from scheduler.storage.tables import MAX_CHANGES, Merge, Row, Table, Upsert, Val
 from scheduler.storage.values import instant, number, optional_instant, optional_text
 
 PREFIX = "run:"
+VERSION = 1
 
 
 class Place(StrEnum):
@@ -75,8 +76,11 @@ def run_key(execution_id: ExecutionId) -> str:
 def placed(
     place: Place, now: datetime, *, slot: str | None = None, wait: str | None = None
 ) -> dict[str, Value]:
-    """The columns that say where a run is; merged over the announcement's."""
-    return {"place": place, "since": now, "slot": slot or "", "wait": wait or ""}
+    """The columns that say where a run is; merged over the announcement's.
+
+    What was sent in vain before counts no more: patience begins anew.
+    """
+    return {"place": place, "since": now, "slot": slot or "", "wait": wait or "", "sends": 0}
 
 
 def entry_of(row: Row) -> RunEntry:
@@ -103,6 +107,12 @@ def entry_of(row: Row) -> RunEntry:
         sends=number(values.get("sends")),
         deadline=optional_instant(values.get("deadline")),
     )
+
+
+def is_of_later_version(row: Row) -> bool:
+    """Whether a later version of the app wrote a row of the Zones table: not ours to judge."""
+    version = row.values.get("v")
+    return isinstance(version, int) and version > VERSION
 
 
 class RunIndex:
@@ -150,6 +160,14 @@ class RunIndex:
         row = await self._zones.get(zone_queue, run_key(execution_id))
         return None if row is None else entry_of(row)
 
+    async def has(self, zone_queue: str, execution_id: ExecutionId) -> bool:
+        """Whether there is a row of this run, be it readable or not.
+
+        Raises:
+            StorageUnavailable: storage cannot be reached.
+        """
+        return await self._zones.get(zone_queue, run_key(execution_id)) is not None
+
     async def announced(
         self, zone_queue: str, job_id: str, first: datetime, last: datetime
     ) -> set[ExecutionId]:
@@ -192,7 +210,7 @@ class RunIndex:
 
 def _columns(announcement: Announcement, now: datetime) -> dict[str, Value]:
     return {
-        "v": 1,
+        "v": VERSION,
         "timezone": announcement.timezone,
         "trigger": announcement.trigger,
         "scheduled": announcement.scheduled,

@@ -11,16 +11,19 @@ from typing import Any, Protocol
 from scheduler.clock import Clock
 from scheduler.execution.claim import Claim
 from scheduler.execution.lease import Lease
-from scheduler.execution.outcome import Outcome
 from scheduler.execution.outputs import Outputs, storable
+from scheduler.execution.rules.outcome import Outcome
 from scheduler.jobs.templates import TemplateValues, render
 from scheduler.security.redaction import Redactor
 from scheduler.settings import Settings
 from scheduler.telemetry import get_logger
-from steps.contract import LeaseLost, StepFailed, StepResult, StepType
+from steps.contract import LeaseLost, NotStopped, StepFailed, StepResult, StepType
 
 log = get_logger(__name__)
-_UNKNOWN = "; it did not stop, so what it did outside is unknown"
+_UNKNOWN = "it did not stop, so what it did outside is unknown"
+
+type _End = StepResult | Outcome | NotStopped | None
+"""How a step's code has come to its end; None when its attempt no longer counts."""
 
 
 class StepTypes(Protocol):
@@ -45,6 +48,7 @@ class AttemptContext:
     attempt: int
     timezone: str
     deadline: datetime
+    grace_seconds: float
     logger: LoggerAdapter[Any]
     lease: Lease
     connections: Mapping[str, str]
@@ -124,12 +128,14 @@ class Attempts:
         if work.cancelled():
             return _crashed(claim, "CancelledError")
         result = work.result()
+        if isinstance(result, NotStopped):
+            return _crashed(claim, "NotStopped")
         return _cancelled() if result is None and lease.cancelled.is_set() else result
 
     async def _stop(
         self,
         claim: Claim,
-        work: asyncio.Task[StepResult | Outcome | None],
+        work: asyncio.Task[_End],
         context: AttemptContext,
         lease: Lease,
         seconds: float,
@@ -147,20 +153,21 @@ class Attempts:
             return None
         result = work.result() if done and not work.cancelled() else None
         if lease.cancelled.is_set() and not isinstance(result, StepResult):
-            return _cancelled(stopped=bool(done))
-        if result is not None:
+            return _cancelled(_left_open(result, done=bool(done)))
+        if isinstance(result, StepResult | Outcome):
             return result
         limit = f"its timeout of {round(seconds, 1):g} s"
         if context.deadline == claim.run.value.deadline:
             limit = f"{round(seconds, 1):g} s, for the job's timeout_seconds were over"
         return Outcome(
             error_code="step_timeout",
-            error_message=f"the step was stopped after {limit}" + ("" if done else _UNKNOWN),
+            error_message=f"the step was stopped after {limit}"
+            + _left_open(result, done=bool(done)),
             retryable=True,
             timed_out=True,
         )
 
-    async def _call(self, claim: Claim, context: AttemptContext) -> StepResult | Outcome | None:
+    async def _call(self, claim: Claim, context: AttemptContext) -> _End:
         try:
             step_type = self._types.get(claim.spec.type)
         except KeyError:
@@ -184,6 +191,8 @@ class Attempts:
             )
         except LeaseLost:
             return None
+        except NotStopped as unknown:
+            return unknown
         except Exception as error:
             log.exception("a step type failed unexpectedly", extra={"action": "step_crashed"})
             return _crashed(claim, type(error).__name__)
@@ -216,19 +225,28 @@ class Attempts:
             attempt=claim.state.attempt,
             timezone=run.timezone,
             deadline=min(deadline, run.deadline),
+            grace_seconds=self._settings.cancel_grace_seconds,
             logger=get_logger(f"steps.{claim.spec.type}"),
             lease=lease,
             connections=self._settings.connections,
         )
 
 
-def _cancelled(*, stopped: bool = True) -> Outcome:
+def _cancelled(left_open: str = "") -> Outcome:
     return Outcome(
         error_code="step_cancelled",
-        error_message="the step was stopped, for the execution was cancelled"
-        + ("" if stopped else _UNKNOWN),
+        error_message=f"the step was stopped, for the execution was cancelled{left_open}",
         cancelled=True,
     )
+
+
+def _left_open(result: Outcome | NotStopped | None, *, done: bool) -> str:
+    """What a step that was told to stop says of its end, as the rest of a sentence."""
+    if not done:
+        return f"; {_UNKNOWN}"
+    if isinstance(result, Outcome):
+        return f"; {result.error_message}"
+    return f"; {result}" if result is not None else ""
 
 
 def _crashed(claim: Claim, error: str) -> Outcome:
@@ -240,7 +258,7 @@ def _crashed(claim: Claim, error: str) -> Outcome:
     )
 
 
-def _forget(work: asyncio.Task[StepResult | Outcome | None]) -> None:
+def _forget(work: asyncio.Task[_End]) -> None:
     """Takes note of how a step ended that was given up, so that nothing is left unretrieved."""
     if not work.cancelled():
         log.info(

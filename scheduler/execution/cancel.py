@@ -7,12 +7,12 @@ from datetime import datetime, timedelta
 from scheduler.clock import Clock
 from scheduler.dispatch.dispatcher import Dispatcher
 from scheduler.errors import ConflictingWrite, StorageUnavailable
-from scheduler.execution.advance import stopped
 from scheduler.execution.followers import step_message
-from scheduler.execution.model import CancelRequest, Run, StepRecord
-from scheduler.execution.outcome import cancelled_record
+from scheduler.execution.rules.advance import stopped
+from scheduler.execution.rules.model import CancelRequest, Run, StepRecord
+from scheduler.execution.rules.outcome import cancelled_record
+from scheduler.execution.rules.states import RunEvent, StepEvent, StepStatus
 from scheduler.execution.settle import Settlement
-from scheduler.execution.states import RunEvent, StepEvent, StepStatus
 from scheduler.execution.store import ExecutionStore, Stored, replace_step, tell_to_stop
 from scheduler.settings import Settings
 from scheduler.storage.contention import pauses

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from scheduler.dispatch.ids import Trigger
-from scheduler.execution.model import Run, StepRecord, StepState
+from scheduler.execution.rules.model import Run, StepRecord, StepState
 from scheduler.execution.store import Stored
 from scheduler.jobs.model import Job, StepSpec
 from scheduler.schedule.triggers import jittered

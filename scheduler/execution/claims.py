@@ -12,11 +12,12 @@ from datetime import datetime, timedelta
 
 from scheduler.clock import Clock
 from scheduler.errors import ConflictingWrite, StorageUnavailable
-from scheduler.execution.advance import advanced, stopped
 from scheduler.execution.claim import Claim, Recorded
-from scheduler.execution.model import Attempt, Run, StepRecord
-from scheduler.execution.outcome import Outcome, lost_attempts, record_after, step_after
-from scheduler.execution.states import RunEvent, RunState, StepEvent, StepStatus
+from scheduler.execution.rules.advance import advanced, stopped
+from scheduler.execution.rules.model import Attempt, Run, StepRecord
+from scheduler.execution.rules.outcome import Outcome, lost_attempts, record_after, step_after
+from scheduler.execution.rules.states import RunEvent, RunState, StepEvent, StepStatus
+from scheduler.execution.rules.time_spent import out_of_time
 from scheduler.execution.store import (
     ExecutionStore,
     Stored,
@@ -24,7 +25,6 @@ from scheduler.execution.store import (
     insert_step,
     replace_step,
 )
-from scheduler.execution.time_spent import out_of_time
 from scheduler.jobs.model import Job
 from scheduler.settings import Settings
 from scheduler.storage.contention import pauses

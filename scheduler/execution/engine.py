@@ -16,17 +16,18 @@ from scheduler.dispatch.ids import ExecutionId
 from scheduler.dispatch.messages import Message, MessageKind, decode
 from scheduler.dispatch.queue_names import poison_queue_name
 from scheduler.errors import RowTooLarge, StorageUnavailable, UnreadableMessage
+from scheduler.execution.admission.slots import Moved
 from scheduler.execution.attempt import Attempts
 from scheduler.execution.claim import Claim, Recorded
 from scheduler.execution.claims import Claims
 from scheduler.execution.followers import Followers
 from scheduler.execution.lease import Lease
-from scheduler.execution.outcome import Outcome
 from scheduler.execution.prepared import Prepared
 from scheduler.execution.receive import StepReceiver
-from scheduler.execution.slots import Moved
-from scheduler.execution.start import Starter
+from scheduler.execution.rules.outcome import Outcome
+from scheduler.execution.starting.start import Starter
 from scheduler.execution.store import ExecutionStore
+from scheduler.execution.upkeep.failures import Failures
 from scheduler.settings import Settings
 from scheduler.storage.contention import pauses
 from scheduler.storage.queues import Queues
@@ -49,6 +50,7 @@ class Engine:
         claims: Claims,
         followers: Followers,
         dispatcher: Dispatcher,
+        failures: Failures,
         store: ExecutionStore,
         queues: Queues,
         settings: Settings,
@@ -60,6 +62,7 @@ class Engine:
         self._claims = claims
         self._followers = followers
         self._dispatcher = dispatcher
+        self._failures = failures
         self._queues = queues
         self._store = store
         self._settings = settings
@@ -85,10 +88,14 @@ class Engine:
             job_id=message.execution_id.partition(".")[0],
             queue=queue,
         ):
-            if message.kind is MessageKind.START:
-                await self._start(queue, message, message.execution_id, dequeue_count)
-            else:
-                await self._step(queue, message, dequeue_count)
+            try:
+                if message.kind is MessageKind.START:
+                    await self._start(queue, message, message.execution_id, dequeue_count)
+                else:
+                    await self._step(queue, message, dequeue_count)
+            except Exception as error:
+                await self._failures.note(queue, message.execution_id, error)
+                raise
 
     async def _put_aside(self, queue: str, text: str, error: UnreadableMessage) -> None:
         await self._queues.send(poison_queue_name(queue), text)
@@ -118,6 +125,9 @@ class Engine:
         raise StorageUnavailable(f"{execution_id} changes all the time")
 
     async def _step(self, queue: str, message: Message, dequeue_count: int) -> None:
+        prepared = await self._receiver.fast(message) if dequeue_count == 1 else None
+        if prepared is not None and await self._run(prepared):
+            return
         for pause in pauses():
             with suppress(Moved):
                 prepared = await self._receiver.receive(queue, message, dequeue_count)

@@ -6,14 +6,14 @@ from scheduler.clock import Clock
 from scheduler.dispatch.dispatcher import Dispatcher, Outgoing
 from scheduler.dispatch.messages import Message, MessageKind
 from scheduler.errors import ConflictingWrite
-from scheduler.execution.admission import Admission
+from scheduler.execution.admission.holdings import Holdings
+from scheduler.execution.admission.slots import Granted
 from scheduler.execution.claim import Recorded
-from scheduler.execution.graph import Graph
-from scheduler.execution.model import Run, StepState
+from scheduler.execution.rules.graph import Graph
+from scheduler.execution.rules.model import Run, StepState
+from scheduler.execution.rules.states import RunState, StepStatus
 from scheduler.execution.settle import Settlement
-from scheduler.execution.slots import Granted
 from scheduler.execution.snapshot import snapshot_of
-from scheduler.execution.states import RunState, StepStatus
 from scheduler.execution.store import ExecutionStore
 from scheduler.jobs.model import Job
 from scheduler.settings import Settings
@@ -26,14 +26,14 @@ class Followers:
         self,
         *,
         store: ExecutionStore,
-        admission: Admission,
+        holdings: Holdings,
         dispatcher: Dispatcher,
         settlement: Settlement,
         settings: Settings,
         clock: Clock,
     ) -> None:
         self._store = store
-        self._admission = admission
+        self._holdings = holdings
         self._dispatcher = dispatcher
         self._settlement = settlement
         self._keeps_slot_seconds = settings.sleep_keeps_slot_seconds
@@ -115,7 +115,7 @@ class Followers:
         except ConflictingWrite:
             return
         queue = self._dispatcher.queue_of(run.timezone)
-        await self._admission.rest(queue, run.execution_id, Granted(run.slot, run.slot_etag))
+        await self._holdings.rest(queue, run.execution_id, Granted(run.slot, run.slot_etag))
         await self._settlement.hand_over(run.timezone)
 
 

@@ -1,6 +1,7 @@
 """The lease of a running attempt: renewed in the background, lost when another takes over.
 
-A cancel changes the step's row, so that the next renewal meets another version of it.
+A cancel changes the step's row, so that the next renewal meets another version of it. Should the
+reply to a renewal be lost, the row tells.
 """
 
 import asyncio
@@ -16,6 +17,9 @@ from scheduler.telemetry import get_logger
 from steps.contract import LeaseLost
 
 log = get_logger(__name__)
+_RETRY_SECONDS = 5.0
+_STOPPING_SHARE = 1 / 3
+"""Of a lease, this much at the most is kept for the step to stop in."""
 _TAKEN_OVER = "another worker has taken this step over"
 
 
@@ -79,7 +83,7 @@ class Lease:
                 await self._read_again()
             try:
                 await self._write()
-            except ConflictingWrite:
+            except (ConflictingWrite, StorageUnavailable):
                 await self._read_again()
                 await self._write_once_more()
 
@@ -110,19 +114,25 @@ class Lease:
             self.cancelled.set()
 
     async def _keep(self) -> None:
+        pause = self._settings.lease_renewal_seconds
         while not self.lost.is_set():
-            await asyncio.sleep(self._settings.lease_renewal_seconds)
+            await asyncio.sleep(pause)
+            pause = self._settings.lease_renewal_seconds
             try:
-                await self._renew()
+                async with asyncio.timeout(self._seconds_left()):
+                    await self._renew()
             except LeaseLost:
                 log.warning("the lease is lost", extra={"action": "lease_lost"})
-            except StorageUnavailable:
-                self._give_up_in_time()
+            except (StorageUnavailable, TimeoutError):
+                pause = min(pause, _RETRY_SECONDS)
+                if self._seconds_left() <= pause:
+                    log.warning(
+                        "the lease cannot be renewed in time", extra={"action": "lease_not_renewed"}
+                    )
+                    self.lost.set()
 
-    def _give_up_in_time(self) -> None:
-        next_try = self._clock.now() + timedelta(seconds=self._settings.lease_renewal_seconds)
-        if next_try >= self._until:
-            log.warning(
-                "the lease cannot be renewed in time", extra={"action": "lease_not_renewed"}
-            )
-            self.lost.set()
+    def _seconds_left(self) -> float:
+        """For how long a renewal may still be tried: the step has to have stopped in time."""
+        lease = self._settings.lease_seconds
+        stopping = min(2 * self._settings.cancel_grace_seconds, lease * _STOPPING_SHARE)
+        return max((self._until - self._clock.now()).total_seconds() - stopping, 0)

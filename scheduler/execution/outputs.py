@@ -6,7 +6,7 @@ from typing import Any
 
 from scheduler.errors import SchedulerError
 from scheduler.execution.claim import Claim
-from scheduler.execution.outcome import Outcome
+from scheduler.execution.rules.outcome import Outcome
 from scheduler.security.redaction import Redactor
 from scheduler.storage.blobs import Container
 from scheduler.storage.tables import MAX_PROPERTY_CHARACTERS

@@ -5,25 +5,34 @@ from functools import cached_property
 from scheduler.clock import Clock
 from scheduler.dispatch.control import Control
 from scheduler.dispatch.dispatcher import Dispatcher
+from scheduler.dispatch.queue_names import relay_queue_name
 from scheduler.dispatch.run_index import RunIndex
-from scheduler.execution.admission import Admission
-from scheduler.execution.arrivals import Arrivals
+from scheduler.execution.admission.admission import Admission
+from scheduler.execution.admission.holdings import Holdings
 from scheduler.execution.attempt import Attempts
 from scheduler.execution.cancel import Cancellation
 from scheduler.execution.claims import Claims
 from scheduler.execution.engine import Engine
 from scheduler.execution.followers import Followers
-from scheduler.execution.manual import ManualStarts
 from scheduler.execution.outputs import Outputs
-from scheduler.execution.overlap import OverlapRule
-from scheduler.execution.poison import PoisonWatch
 from scheduler.execution.receive import StepReceiver
 from scheduler.execution.relay import Relay
 from scheduler.execution.settle import Settlement
-from scheduler.execution.standby import Standby
-from scheduler.execution.start import Starter
+from scheduler.execution.starting.arrivals import Arrivals
+from scheduler.execution.starting.manual import ManualStarts
+from scheduler.execution.starting.overlap import OverlapRule
+from scheduler.execution.starting.standby import Standby
+from scheduler.execution.starting.start import Starter
 from scheduler.execution.store import ExecutionStore
-from scheduler.execution.upkeep import Upkeep
+from scheduler.execution.upkeep.aside import Aside
+from scheduler.execution.upkeep.failures import Failures
+from scheduler.execution.upkeep.given_up import GivenUp
+from scheduler.execution.upkeep.places import Places
+from scheduler.execution.upkeep.poison import PoisonWatch
+from scheduler.execution.upkeep.pulse import Pulses
+from scheduler.execution.upkeep.runs import RunUpkeep
+from scheduler.execution.upkeep.upkeep import Upkeep
+from scheduler.execution.upkeep.zones import ZoneUpkeep
 from scheduler.jobs.catalog import Catalog
 from scheduler.jobs.definitions import Definitions
 from scheduler.schedule.tick import Tick
@@ -66,8 +75,12 @@ class ExecutionParts:
         self._tick = tick
 
     @cached_property
+    def _holdings(self) -> Holdings:
+        return Holdings(self._storage.zones, self._clock)
+
+    @cached_property
     def _admission(self) -> Admission:
-        return Admission(self._storage.zones, self._settings, self._clock)
+        return Admission(self._storage.zones, self._holdings, self._settings, self._clock)
 
     @cached_property
     def _claims(self) -> Claims:
@@ -83,6 +96,7 @@ class ExecutionParts:
             self._store,
             self._overlap,
             self._admission,
+            self._holdings,
             self._runs,
             self._storage.days,
             self._dispatcher,
@@ -93,7 +107,7 @@ class ExecutionParts:
     def _followers(self) -> Followers:
         return Followers(
             store=self._store,
-            admission=self._admission,
+            holdings=self._holdings,
             dispatcher=self._dispatcher,
             settlement=self._settlement,
             settings=self._settings,
@@ -107,7 +121,7 @@ class ExecutionParts:
             definitions=self._definitions,
             store=self._store,
             runs=self._runs,
-            admission=self._admission,
+            holdings=self._holdings,
             settlement=self._settlement,
             clock=self._clock,
         )
@@ -123,6 +137,7 @@ class ExecutionParts:
             definitions=self._definitions,
             overlap=self._overlap,
             admission=self._admission,
+            holdings=self._holdings,
             standby=self._standby,
             claims=self._claims,
             settlement=self._settlement,
@@ -130,6 +145,11 @@ class ExecutionParts:
             dispatcher=self._dispatcher,
             clock=self._clock,
         )
+
+    @cached_property
+    def _failures(self) -> Failures:
+        storage = self._storage
+        return Failures(storage.zones, storage.executions, self._redactor, self._clock)
 
     @cached_property
     def engine(self) -> Engine:
@@ -158,6 +178,7 @@ class ExecutionParts:
             claims=self._claims,
             followers=self._followers,
             dispatcher=self._dispatcher,
+            failures=self._failures,
             store=self._store,
             queues=self._storage.queues,
             settings=self._settings,
@@ -191,21 +212,62 @@ class ExecutionParts:
         )
 
     @cached_property
+    def pulses(self) -> Pulses:
+        """The control word, and when tick and upkeep last ran."""
+        return Pulses(self._storage.control)
+
+    @cached_property
     def upkeep(self) -> Upkeep:
         """Finds what a crash left lying."""
         return Upkeep(
-            zones=self._storage.zones,
+            zones=self._zone_upkeep,
+            poison=self._poison,
+            pulses=self.pulses,
+            dispatcher=self._dispatcher,
+            clock=self._clock,
+        )
+
+    @cached_property
+    def _poison(self) -> PoisonWatch:
+        relay_queue = relay_queue_name(self._settings.name)
+        return PoisonWatch(self._storage.queues, self._runs, self._dispatcher, relay_queue)
+
+    @cached_property
+    def _zone_upkeep(self) -> ZoneUpkeep:
+        storage = self._storage
+        aside = Aside(storage.zones, storage.executions, self._settlement, self._clock)
+        return ZoneUpkeep(
+            zones=storage.zones,
+            runs=self._run_upkeep,
+            places=Places(self._store, self._runs, self._admission, self._holdings, self._clock),
+            given_up=GivenUp(
+                store=self._store,
+                settlement=self._settlement,
+                failures=self._failures,
+                aside=aside,
+                settings=self._settings,
+                clock=self._clock,
+            ),
+            aside=aside,
+            failures=self._failures,
+            settlement=self._settlement,
+            poison=self._poison,
+            control=self._control,
+            clock=self._clock,
+        )
+
+    @cached_property
+    def _run_upkeep(self) -> RunUpkeep:
+        return RunUpkeep(
             store=self._store,
             runs=self._runs,
             definitions=self._definitions,
-            admission=self._admission,
+            holdings=self._holdings,
             claims=self._claims,
             followers=self._followers,
             settlement=self._settlement,
             dispatcher=self._dispatcher,
             standby=self._standby,
-            poison=PoisonWatch(self._storage.queues, self._runs, self._dispatcher),
-            control=self._control,
             settings=self._settings,
             clock=self._clock,
         )

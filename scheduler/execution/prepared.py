@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from scheduler.execution.claim import Claim
-from scheduler.execution.graph import Graph
-from scheduler.execution.model import Run
-from scheduler.execution.states import StepStatus
+from scheduler.execution.rules.graph import Graph
+from scheduler.execution.rules.model import Run
+from scheduler.execution.rules.states import StepStatus
 from scheduler.jobs.model import Job
 
 
@@ -36,10 +36,11 @@ def next_places(run: Run, job: Job, now: datetime) -> tuple[int, ...]:
     return (*due, *sent, *graph.progress(run.steps).ready)
 
 
-def with_sent(run: Run, places: tuple[int, ...]) -> Run:
-    """The run with these pending steps marked as sent."""
+def with_sent(run: Run, job: Job, places: tuple[int, ...]) -> Run:
+    """The run with these pending steps marked as sent, and those skipped that can never run."""
+    steps = Graph(job).progress(run.steps).steps
     marked = tuple(
         replace(step, sent=True) if place in places and step.status is StepStatus.PENDING else step
-        for place, step in enumerate(run.steps)
+        for place, step in enumerate(steps)
     )
     return replace(run, steps=marked)

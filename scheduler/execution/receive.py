@@ -10,15 +10,15 @@ from scheduler.dispatch.run_index import RunIndex
 from scheduler.execution.claim import Claim
 from scheduler.execution.claims import Claims
 from scheduler.execution.followers import Followers, running_message
-from scheduler.execution.graph import Graph
-from scheduler.execution.model import Run, StepRecord, StepState
-from scheduler.execution.outcome import DIED_CANCELLED, Outcome
 from scheduler.execution.prepared import Prepared
-from scheduler.execution.retry import MAX_INTERRUPTIONS
+from scheduler.execution.rules.graph import Graph
+from scheduler.execution.rules.model import Run, StepRecord, StepState
+from scheduler.execution.rules.outcome import DIED_CANCELLED, Outcome
+from scheduler.execution.rules.retry import MAX_INTERRUPTIONS
+from scheduler.execution.rules.states import StepStatus
 from scheduler.execution.settle import Settlement
 from scheduler.execution.snapshot import run_in
-from scheduler.execution.start import Starter
-from scheduler.execution.states import StepStatus
+from scheduler.execution.starting.start import Starter
 from scheduler.execution.store import ExecutionStore, Stored
 from scheduler.jobs.definitions import Definitions
 from scheduler.jobs.model import Job, OnInterrupt, StepSpec
@@ -171,7 +171,9 @@ class StepReceiver:
     ) -> Prepared | None:
         run = stored.value
         record = await self._store.step(run.key, place)
-        if record is None or record.value.fence != run.steps[place].fence:
+        if record is None:
+            raise LookupError(f"the row of step {run.steps[place].id}, which runs, is gone")
+        if record.value.fence != run.steps[place].fence:
             return None
         if record.value.lease_is_over(self._clock.now(), self._skew):
             return await self._take_over(stored, job, place, record)

@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from scheduler.dispatch.ids import ExecutionId, Trigger
-from scheduler.execution.model import Attempt, CancelRequest, Run, StepRecord, StepState
-from scheduler.execution.states import RunState, StepStatus
+from scheduler.execution.rules.model import Attempt, CancelRequest, Run, StepRecord, StepState
+from scheduler.execution.rules.states import RunState, StepStatus
 from scheduler.jobs.model import Overlap, StepId, known_fields, plain_json
 from scheduler.storage.tables import Row, Value
 from scheduler.storage.values import instant, number, optional_instant, optional_text
@@ -57,6 +57,7 @@ def run_columns(run: Run) -> dict[str, Value]:
         "cancel": _text_of(run.cancel),
         "requested_by": run.requested_by,
         "inline": run.inline,
+        "followed": run.followed or None,
         "steps": json.dumps(steps, separators=(",", ":"), default=plain_json),
     }
 
@@ -87,6 +88,7 @@ def run_of(row: Row) -> Run:
         cancel=_cancel_of(optional_text(values.get("cancel"))),
         requested_by=str(values.get("requested_by") or ""),
         inline=bool(values.get("inline")),
+        followed=bool(values.get("followed")),
         steps=tuple(_step_state(step) for step in json.loads(str(values["steps"]))),
     )
 

@@ -35,7 +35,6 @@ class Relay:
         self._queues = queues
         self._dispatcher = dispatcher
         self._max_dequeue_count = settings.max_dequeue_count
-        self._prefix = f"{settings.name}-tz-"
 
     async def handle(self, text: str) -> None:
         """Takes one message from the queue that a nudge names, and handles it; or does a part of
@@ -53,7 +52,7 @@ class Relay:
             await self._tick.go_on(message.shard)
             return
         queue = message.queue
-        if queue is None or not queue.startswith(self._prefix):
+        if queue is None or not self._dispatcher.is_zone_queue(queue):
             log.error("a nudge for no zone's queue", extra={"action": "nudge_dropped"})
             return
         received = await self._queues.receive(queue, hidden_seconds=HIDDEN_SECONDS)
@@ -113,13 +112,19 @@ class Relay:
         """Nudges for every zone in use, without a trigger, whose queue has a visible message.
 
         Raises:
-            StorageUnavailable: storage cannot be reached.
+            StorageUnavailable: storage cannot be reached; the other zones are nudged all the same.
         """
+        faults: list[StorageUnavailable] = []
         async for zone in self._dispatcher.zones_in_use():
             if self._dispatcher.is_declared(zone.queue):
                 continue
-            if await self._queues.has_visible(zone.queue):
-                await self._dispatcher.nudge(zone.queue)
+            try:
+                if await self._queues.has_visible(zone.queue):
+                    await self._dispatcher.nudge(zone.queue)
+            except StorageUnavailable as error:
+                faults.append(error)
+        for fault in faults:
+            raise fault
 
 
 class _Holder:

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 
 from scheduler.clock import Clock
 from scheduler.execution.relay import Relay
-from scheduler.execution.upkeep import Upkeep
+from scheduler.execution.upkeep.upkeep import Upkeep
 from scheduler.schedule.heartbeat import Beat, Heartbeat, lateness
 from scheduler.schedule.tick import Tick
 from scheduler.schedule.wakes import Wakes
@@ -78,6 +78,7 @@ async def _all_of(*parts: Callable[[], Awaitable[int | None]]) -> list[int | Non
         try:
             results.append(await part())
         except Exception as error:
+            log.exception("a part of a round failed", extra={"action": "round_failed"})
             failures.append(error)
     for failure in failures:
         raise failure

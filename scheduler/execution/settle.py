@@ -6,15 +6,16 @@ from scheduler.dispatch.ids import ExecutionId
 from scheduler.dispatch.messages import Message, MessageKind
 from scheduler.dispatch.run_index import RunIndex
 from scheduler.errors import ConflictingWrite
-from scheduler.execution.admission import Admission
-from scheduler.execution.model import Run
-from scheduler.execution.overlap import MAX_QUEUED, OverlapRule, queue_key
-from scheduler.execution.slots import Granted
-from scheduler.execution.states import RunState
-from scheduler.execution.store import ExecutionStore
+from scheduler.execution.admission.admission import Admission
+from scheduler.execution.admission.holdings import Holdings
+from scheduler.execution.admission.slots import Granted
+from scheduler.execution.rules.model import Run
+from scheduler.execution.rules.states import RunState
+from scheduler.execution.starting.overlap import MAX_QUEUED, OverlapRule, queue_key
+from scheduler.execution.store import ExecutionStore, Stored
 from scheduler.jobs.model import Overlap
 from scheduler.storage.keys import inverted
-from scheduler.storage.tables import Delete, Table, Upsert, Value
+from scheduler.storage.tables import Change, Delete, Table, Upsert, Value
 from scheduler.telemetry import get_logger
 
 log = get_logger(__name__)
@@ -28,6 +29,7 @@ class Settlement:
         store: ExecutionStore,
         overlap: OverlapRule,
         admission: Admission,
+        holdings: Holdings,
         runs: RunIndex,
         days: Table,
         dispatcher: Dispatcher,
@@ -36,6 +38,7 @@ class Settlement:
         self._store = store
         self._overlap = overlap
         self._admission = admission
+        self._holdings = holdings
         self._runs = runs
         self._days = days
         self._dispatcher = dispatcher
@@ -49,7 +52,7 @@ class Settlement:
         """
         await self._tell(run)
         queue = self._dispatcher.queue_of(run.timezone)
-        await self._admission.leave(queue, run.execution_id, _granted(run))
+        await self._holdings.leave(queue, run.execution_id, _granted(run))
         await self.hand_over(run.timezone)
 
     async def settle_again(self, run: Run) -> None:
@@ -62,14 +65,14 @@ class Settlement:
         if await self._runs.get(queue, run.execution_id) is None:
             return
         await self._tell(run)
-        await self._admission.leave_all(queue, run.execution_id, _granted(run))
+        await self._holdings.leave_all(queue, run.execution_id, _granted(run))
         await self.hand_over(run.timezone)
 
     async def _tell(self, run: Run) -> None:
         await self._list_by_day(run)
-        if run.overlap is Overlap.QUEUE:
-            if run.start_time is None:
-                await self._store.drop_queued(run.job_id, queue_key(run))
+        if run.overlap is Overlap.QUEUE and run.start_time is None:
+            await self._store.drop_queued(run.job_id, queue_key(run))
+        if run.overlap is Overlap.QUEUE or run.followed:
             await self.start_queued(run.job_id)
         log.info(
             "execution ended: %s",
@@ -106,27 +109,35 @@ class Settlement:
     async def start_queued(self, job_id: str) -> None:
         """Makes the run that has queued longest its job's active one, and sends its start.
 
+        While another is active, that one is told that it is waited for: it looks here at its end.
+
         Raises:
             StorageUnavailable: storage cannot be reached.
         """
         for key, execution_id in await self._store.queued(job_id, limit=MAX_QUEUED):
             stored = await self._store.run(execution_id)
-            if stored is None or stored.value.state.finished:
+            gone = stored is None or stored.value.state.finished
+            if stored is None or gone or stored.value.holds_current:
                 await self._store.drop_queued(job_id, key)
                 continue
             run = stored.value
             way_in = await self._overlap.way_in(run)
             if way_in is None:
-                return
-            try:
-                changes = [way_in, Delete(key, None)]
-                # It was not its fault that it had to wait.
-                active = run.now_current().timed_anew(self._clock.now())
-                await self._store.save(active, stored.etag, changes)
-            except ConflictingWrite:
-                return
-            await self._send_start(run.timezone, execution_id)
+                if await self._overlap.tell_active(job_id):
+                    return
+                way_in = await self._overlap.way_in(run)  # it has ended meanwhile
+            if way_in is not None:
+                await self._start_queued(stored, key, way_in)
             return
+
+    async def _start_queued(self, stored: Stored[Run], key: str, way_in: Change) -> None:
+        # It was not its fault that it had to wait.
+        active = stored.value.now_current().timed_anew(self._clock.now())
+        try:
+            await self._store.save(active, stored.etag, [way_in, Delete(key, None)])
+        except ConflictingWrite:
+            return
+        await self._send_start(active.timezone, active.execution_id)
 
     async def hand_over(self, timezone: str) -> None:
         """Gives free slots of a zone to those that wait, and sends their starts.
@@ -134,7 +145,7 @@ class Settlement:
         Raises:
             StorageUnavailable: storage cannot be reached.
         """
-        for handed in await self._admission.hand_over(self._dispatcher.queue_of(timezone)):
+        async for handed in self._admission.hand_over(self._dispatcher.queue_of(timezone)):
             await self._send_start(timezone, handed.execution_id)
 
     async def _send_start(self, timezone: str, execution_id: ExecutionId) -> None:

@@ -6,8 +6,8 @@ It is the states of an execution and no more: no definition, no output, no secre
 import json
 from datetime import datetime
 
-from scheduler.execution.model import Run
 from scheduler.execution.records import RUN_INSTANTS, run_columns, run_of
+from scheduler.execution.rules.model import Run
 from scheduler.execution.store import Stored
 from scheduler.jobs.model import plain_json
 from scheduler.storage.tables import Row, Value

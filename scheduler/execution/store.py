@@ -6,9 +6,9 @@ from datetime import datetime
 
 from scheduler.dispatch.ids import ExecutionId, ExecutionKey, key_of
 from scheduler.errors import ConflictingWrite
-from scheduler.execution.model import Run, StepRecord
 from scheduler.execution.records import run_columns, run_of, step_columns, step_of
-from scheduler.execution.states import RunState
+from scheduler.execution.rules.model import Run, StepRecord
+from scheduler.execution.rules.states import RunState
 from scheduler.storage.keys import after, inverted
 from scheduler.storage.tables import Change, Delete, Insert, Merge, Replace, Table
 

@@ -75,14 +75,26 @@ class Catalog:
             error=optional_text(row.values.get("error")),
         )
 
-    async def create(self, job: Job, definition: str, due: Due | None, now: datetime) -> str:
+    async def create(
+        self,
+        job: Job,
+        definition: str,
+        due: Due | None,
+        now: datetime,
+        *,
+        created: datetime | None = None,
+    ) -> str:
         """Stores a new job; returns the ETag of its due row, or "".
+
+        `created` is when it was first asked for, `now` when not given.
 
         Raises:
             Conflict: `job_exists`.
         """
         revision = due.revision if due is not None else new_revision()
-        columns = job_columns(job, definition, revision=revision, changed=now, created=now, now=now)
+        columns = job_columns(
+            job, definition, revision=revision, changed=now, created=created or now, now=now
+        )
         for pause in pauses(_TRIES):
             changes: list[Change] = [
                 Insert(JOB_PREFIX + job.id, columns),

@@ -2,12 +2,13 @@
 
 from collections import OrderedDict
 
-from scheduler.errors import StorageUnavailable
+from scheduler.errors import DefinitionLost
 from scheduler.jobs.model import Job
 from scheduler.security.encryption import Cipher
 from scheduler.storage.blobs import Container
 
 _CACHED = 500
+_REMEDY = "store the job again with PUT"
 
 
 class Definitions:
@@ -33,7 +34,8 @@ class Definitions:
         """Reads the definition with this hash.
 
         Raises:
-            StorageUnavailable: storage cannot be reached, or has not got it.
+            DefinitionLost: storage has not got it, or it cannot be read.
+            StorageUnavailable: storage cannot be reached.
         """
         cached = self._cache.get((job_id, name))
         if cached is not None:
@@ -41,8 +43,14 @@ class Definitions:
             return cached
         content = await self._blobs.get(f"{job_id}/{name}")
         if content is None:
-            raise StorageUnavailable(f"the definition {name} of job {job_id} is not there")
-        job = Job.from_json(self._cipher.decrypt(content))
+            raise DefinitionLost(f"the definition {name} of job {job_id} is gone: {_REMEDY}")
+        plain = self._cipher.decrypt(content)
+        try:
+            job = Job.from_json(plain)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise DefinitionLost(
+                f"the definition {name} of job {job_id} cannot be read ({error!r}): {_REMEDY}"
+            ) from error
         self._remember(job, name)
         return job
 

@@ -131,14 +131,17 @@ class DueRows:
 async def for_each(
     names: Iterable[str], call: Callable[[str], Awaitable[None]]
 ) -> dict[str, BaseException]:
-    """Calls for each name at once; returns the errors of those that failed."""
+    """Calls for each name at once; returns the errors of those that failed, and logs them."""
     order = list(names)
     results = await asyncio.gather(*map(call, order), return_exceptions=True)
-    return {
+    failed = {
         name: result
         for name, result in zip(order, results, strict=True)
         if isinstance(result, BaseException)
     }
+    for name, error in failed.items():
+        log.error("failed for %s", name, exc_info=error, extra={"action": "part_failed"})
+    return failed
 
 
 def move_changes(row: DueRow, new: Due | None) -> list[Change]:

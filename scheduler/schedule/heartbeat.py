@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from scheduler.storage.tables import Table, Upsert
+from scheduler.storage.tables import Row, Table, Upsert
 from scheduler.storage.values import instant, number
 
 _PARTITION = "control"
-_KEY = "tick"
+TICK_KEY = "tick"
 _MINUTE = timedelta(minutes=1)
 
 
@@ -32,6 +32,16 @@ def lateness(began: datetime, last: Beat | None) -> float:
     return (began - due).total_seconds()
 
 
+def beat_of(row: Row) -> Beat:
+    """Reads the row of the heartbeat."""
+    return Beat(
+        instant(row.values["at"]),
+        number(row.values["announced"]),
+        float(str(row.values["duration_seconds"])),
+        float(str(row.values.get("lateness_seconds") or 0)),
+    )
+
+
 class Heartbeat:
     """One row in the Control table."""
 
@@ -45,7 +55,7 @@ class Heartbeat:
             StorageUnavailable: storage cannot be reached.
         """
         row = Upsert(
-            _KEY,
+            TICK_KEY,
             {
                 "v": 1,
                 "at": beat.at,
@@ -62,12 +72,5 @@ class Heartbeat:
         Raises:
             StorageUnavailable: storage cannot be reached.
         """
-        row = await self._control.get(_PARTITION, _KEY)
-        if row is None:
-            return None
-        return Beat(
-            instant(row.values["at"]),
-            number(row.values["announced"]),
-            float(str(row.values["duration_seconds"])),
-            float(str(row.values.get("lateness_seconds") or 0)),
-        )
+        row = await self._control.get(_PARTITION, TICK_KEY)
+        return None if row is None else beat_of(row)

@@ -19,7 +19,7 @@ from scheduler.dispatch.messages import Message, MessageKind
 from scheduler.dispatch.run_index import Announcement, RunIndex
 from scheduler.errors import StorageUnavailable
 from scheduler.jobs.due import Due
-from scheduler.schedule.due_rows import DueRow, DueRows, for_each
+from scheduler.schedule.due_rows import DueRow, DueRows, Found, for_each
 from scheduler.schedule.plan import Plan, plan_error, plan_runs
 from scheduler.settings import Settings
 from scheduler.storage.tables import MAX_CHANGES
@@ -38,7 +38,7 @@ class _Round:
 
     count: int
     full: Sequence[str]
-    error: StorageUnavailable | None = None
+    error: BaseException | None = None
 
     def count_or_raise(self) -> int:
         if self.error is not None:
@@ -104,15 +104,20 @@ class Tick:
 
     async def _round(self, shards: Sequence[str]) -> _Round:
         until = self._clock.now() + self._horizon
-        found = await asyncio.gather(
-            *(self._rows.read(shard, until, ROWS_A_ROUND) for shard in shards)
-        )
-        full = [shard for shard, rows in zip(shards, found, strict=True) if rows.more]
+        found: dict[str, Found] = {}
+
+        async def read(shard: str) -> None:
+            found[shard] = await self._rows.read(shard, until, ROWS_A_ROUND)
+
+        errors = list((await for_each(shards, read)).values())
+        rows = [row for shard in shards if shard in found for row in found[shard].readable]
+        count = 0
         try:
-            count = await self.announce([row for rows in found for row in rows.readable])
+            count = await self.announce(rows)
         except StorageUnavailable as error:
-            return _Round(0, full, error)
-        return _Round(count, full)
+            errors.append(error)
+        full = [shard for shard in shards if shard in found and found[shard].more]
+        return _Round(count, full, errors[0] if errors else None)
 
     async def announce(self, rows: Sequence[DueRow]) -> int:
         """Announces and sends the runs of these due rows, then moves the rows on.

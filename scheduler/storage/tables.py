@@ -1,7 +1,7 @@
 """Tables: rows, key-range queries, and entity-group transactions that know their own writes."""
 
 import secrets
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -109,7 +109,7 @@ class Table:
         *,
         select: Sequence[str] = (),
         limit: int | None = None,
-    ) -> AsyncIterator[Row]:
+    ) -> AsyncGenerator[Row]:
         """Reads the rows with `start <= key < end`, in key order, page by page.
 
         Raises:
@@ -136,9 +136,10 @@ class Table:
     async def commit(self, partition: str, changes: Sequence[Change]) -> list[str]:
         """Makes all the changes, or none, in one transaction; returns the rows' new ETags.
 
-        The first change is the main one: unless it is a deletion it is stamped with a random `op`,
-        by which a write whose reply was lost is known as our own. An ETag is "" where it is not
-        known: of a deleted row, and of all but the main row after such a lost reply.
+        All written rows are stamped with a random `op`. By that of the first, the main one, a write
+        whose reply was lost is known as our own, unless another has changed that row since. An
+        ETag is "" where it is not known: of a deleted row, and of all but the main row after such
+        a lost reply.
 
         Raises:
             ConflictingWrite: a condition does not hold; `index` says of which change.
@@ -148,10 +149,7 @@ class Table:
         if not 0 < len(changes) <= MAX_CHANGES:
             raise ValueError(f"a transaction has 1 to {MAX_CHANGES} changes, not {len(changes)}")
         op = secrets.token_hex(8)
-        operations = [
-            _operation(partition, change, op if place == 0 else None)
-            for place, change in enumerate(changes)
-        ]
+        operations = [_operation(partition, change, op) for change in changes]
         _check_size(operations)
         try:
             return await self._submit(operations, f"write {self._name} {partition}")
@@ -189,13 +187,12 @@ class Table:
         await self._client.close()
 
 
-def _operation(partition: str, change: Change, op: str | None) -> tuple[Any, ...]:
+def _operation(partition: str, change: Change, op: str) -> tuple[Any, ...]:
     entity: dict[str, Any] = {"PartitionKey": partition, "RowKey": change.key}
     if isinstance(change, Delete):
         return ("delete", entity, _condition(change.etag))
     entity |= {name: _stored(value) for name, value in change.values.items() if value is not None}
-    if op is not None:
-        entity["op"] = op
+    entity["op"] = op
     match change:
         case Insert():
             return ("create", entity)

@@ -98,10 +98,11 @@ class LiveApp:
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         if key is not None:
             sent["X-API-Key"] = key
-        return self.run(self._pumping(self.worker.http(method, path, sent, body)))
+        request = self.worker.http(method, path, sent, body)
+        return self.run(self._pumping(request) if "wait=" in sent.get("prefer", "") else request)
 
     async def _pumping(self, request: Coroutine[Any, Any, Response]) -> Response:
-        """Answers a request while the queues are served only where it waits for them."""
+        """Answers a request that waits for what is in the queues, which are served meanwhile."""
         task = asyncio.create_task(request)
         while not task.done():
             done, _ = await asyncio.wait({task}, timeout=0.2)

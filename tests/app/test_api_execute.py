@@ -8,6 +8,7 @@ from tests.app.exchange import (
     EXECUTE,
     JOBS,
     NOTE,
+    SCHEDULE,
     check_fault,
     check_problem,
     check_success,
@@ -132,6 +133,36 @@ def test_an_inline_job_may_not_take_the_id_of_a_stored_one(live: LiveApp) -> Non
     assert writes == []
 
 
-def test_an_idempotency_key_is_not_passed_over_in_silence(live: LiveApp) -> None:
-    reply = live.call("POST", EXECUTE, note_job(), **{"Idempotency-Key": "once"})
-    assert "Idempotency-Key is not kept" in check_success(reply, 202)["warnings"][0]["message"]
+def test_a_call_sent_again_with_its_idempotency_key_is_answered_and_not_done_again(
+    live: LiveApp,
+) -> None:
+    job, key = note_job(), {"Idempotency-Key": new_id()}
+    first = live.call("POST", EXECUTE, job, **key)
+    again = live.call("POST", EXECUTE, job, **key)
+    started = check_success(first, 202)
+    assert check_success(again, 202)["execution_id"] == started["execution_id"]
+    assert "Idempotent-Replayed" not in first.headers
+    assert again.headers["Idempotent-Replayed"] == "true"
+    live.finish(started["execution_id"])
+    late = live.call("POST", EXECUTE, job, **key)
+    assert check_success(late)["status"] == "success"
+    other = live.call("POST", EXECUTE, note_job(name="Other"), **key)
+    check_problem(other, 422, "idempotency_key_reused")
+
+
+@pytest.mark.parametrize("path", [JOBS, SCHEDULE])
+def test_a_job_stored_again_with_its_idempotency_key_is_one_job(live: LiveApp, path: str) -> None:
+    job = note_job(schedule={"type": "cron", "expression": "0 0 1 1 *"})
+    body, key = (job if path == JOBS else {"job": job}), {"Idempotency-Key": new_id()}
+    first, again = (live.call("POST", path, body, **key) for _ in range(2))
+    assert check_success(again, 201)["job_id"] == check_success(first, 201)["job_id"]
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert again.headers["Location"] == first.headers["Location"]
+
+
+@pytest.mark.parametrize("key", ["", "two words", "x" * 201, "\u00e9"])
+def test_an_idempotency_key_that_is_none_is_told(live: LiveApp, key: str) -> None:
+    with live.writes() as writes:
+        reply = live.call("POST", EXECUTE, note_job(), **{"Idempotency-Key": key})
+    assert "send a new UUID" in check_problem(reply, 400, "invalid_idempotency_key")["detail"]
+    assert writes == []

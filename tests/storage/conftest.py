@@ -5,7 +5,6 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from tests.storage.faults import Tried
 from tests.storage.simulation import Simulated, Simulation, simulated
 
 
@@ -30,9 +29,3 @@ async def sim(new_simulation: Simulated) -> Simulation:
 async def patient(new_simulation: Simulated) -> Simulation:
     """A scheduler whose leases outlast any step that a test holds."""
     return await new_simulation(lease_seconds=86_400)
-
-
-@pytest.fixture
-def tried(request: pytest.FixtureRequest) -> Tried:
-    """Counts the places of faults that a test has tried, for the summary of the run."""
-    return lambda: request.node.user_properties.append(("tried", 1))

@@ -3,7 +3,7 @@
 import asyncio
 
 from scheduler.app import App
-from scheduler.dispatch.queue_names import relay_queue_name
+from scheduler.dispatch.queue_names import poison_queue_name, relay_queue_name
 from scheduler.errors import ConflictingWrite, StorageUnavailable
 from scheduler.storage.queues import Queues, Received
 from tests.storage.scripted import WORKER, Script
@@ -12,6 +12,8 @@ from tests.storage.wire import Killed, Wire
 HIDDEN_SECONDS = 600
 """How long a message is hidden whose worker died."""
 RETRY_SECONDS = 30
+MAX_DEQUEUE_COUNT = 10
+"""After so many deliveries that failed a message goes to its queue's poison queue."""
 
 
 class Host:
@@ -29,19 +31,33 @@ class Host:
 
     async def deliver(self, app: App) -> bool:
         """Handles every message that is visible to the host now; False when nothing happened."""
-        await self.show()
         before = len(self.workers)
+        taken = await self.take(app)
+        for queue, message in taken:
+            self.workers.add(asyncio.create_task(self._handle(app, queue, message)))
+        await self.settled()
+        return bool(taken) or len(self.workers) < before
+
+    async def take(self, app: App) -> list[tuple[str, Received]]:
+        """Receives the messages that are visible to the host now; they are not handled yet."""
+        await self.show()
         served = {app.dispatcher.queue_of(zone) for zone in app.settings.timezones}
         served.add(relay_queue_name(app.settings.name))
         visible = {one.queue for one in self._wire.flying.values() if not one.hidden}
-        for queue in sorted(visible & served):
-            batch = await self._queues.receive(queue, hidden_seconds=HIDDEN_SECONDS, limit=32)
-            for message in batch:
-                self.workers.add(asyncio.create_task(self._handle(app, queue, message)))
-        await self._settled()
-        return bool(visible & served) or len(self.workers) < before
+        return [
+            (queue, message)
+            for queue in sorted(visible & served)
+            for message in await self._queues.receive(
+                queue, hidden_seconds=HIDDEN_SECONDS, limit=32
+            )
+        ]
 
-    async def _settled(self) -> None:
+    async def hand_over(self, app: App, queue: str, message: Received) -> None:
+        """Handles one message that was taken, as far as a step that the test holds."""
+        self.workers.add(asyncio.create_task(self._handle(app, queue, message)))
+        await self.settled()
+
+    async def settled(self) -> None:
         """Waits until every message is handled, or held by a step that the test holds."""
         while True:
             self.workers = {task for task in self.workers if not task.done()}
@@ -63,14 +79,21 @@ class Host:
                 await app.engine.handle(queue, message.text, message.dequeue_count)
         except (StorageUnavailable, ConflictingWrite) as error:
             self.faults.append(error.message)
-            await self._queues.hide(queue, message, seconds=RETRY_SECONDS)
+            await self._fail(queue, message)
         except Killed:
             return  # Its message comes back when it has been hidden for long enough.
         except Exception as error:
             self.crashes.append(error)
-            await self._queues.hide(queue, message, seconds=RETRY_SECONDS)
+            await self._fail(queue, message)
         else:
             await self._delete(queue, message)
+
+    async def _fail(self, queue: str, message: Received) -> None:
+        if message.dequeue_count >= MAX_DEQUEUE_COUNT:
+            await self._queues.send(poison_queue_name(queue), message.text)
+            await self._delete(queue, message)
+        else:
+            await self._queues.hide(queue, message, seconds=RETRY_SECONDS)
 
     async def _delete(self, queue: str, message: Received) -> None:
         try:

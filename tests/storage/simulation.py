@@ -148,9 +148,13 @@ class Simulation:
         An instance that is killed by one of them is replaced.
         """
         delivered = await self.host.deliver(self.app)
+        await self.replace_if_dead()
+        return delivered
+
+    async def replace_if_dead(self) -> None:
+        """Puts a new instance in the place of one that was killed."""
         if self._instances[self.app].dead:
             await self._replace_dead()
-        return delivered
 
     async def _move_on(self, until: datetime | None) -> None:
         """Moves the clock to the next instant at which something happens, and lets it happen."""

@@ -10,6 +10,7 @@ from scheduler.errors import NotFound
 from steps.contract import StepContext, StepResult
 from tests.storage.scripted import Act, Hold, Script, dies, fails, succeeds
 from tests.storage.simulation import AUTHOR, CALLER, Simulated, Simulation
+from tests.storage.wire import Mode
 
 LEASE_AND_SKEW = timedelta(seconds=90)
 
@@ -200,7 +201,9 @@ async def test_a_run_that_waits_ends_at_once_and_lets_the_next_pass(
     sim.script.acts["one"] = [hold]
     schedule = {"type": "cron", "expression": "0 0 1 1 *", "overlap": overlap}
     await sim.create("job", {"id": "one"}, schedule=schedule)
-    first, second, third = [await sim.execute("job") for _ in range(3)]
+    first = await sim.execute("job")
+    await sim.deliver()
+    second, third = [await sim.execute("job") for _ in range(2)]
     while await sim.deliver():
         pass
     left = len(await sim.leftovers())
@@ -350,4 +353,30 @@ async def test_a_failure_under_a_cancel_is_not_tried_again(patient: Simulation) 
     body = await patient.read(execution_id)
     assert (body["status"], statuses(body)) == ("cancelled", ["cancelled", "cancelled"])
     assert patient.script.steps() == ["one"]
+    await patient.assert_nothing_left()
+
+
+async def test_a_step_learns_of_a_cancel_that_passed_a_renewal_whose_reply_was_lost(
+    patient: Simulation,
+) -> None:
+    hold = Hold()
+    confirmed: list[int] = []
+
+    async def act(script: Script, context: StepContext) -> StepResult:
+        await hold(script, context)
+        for number in range(2):
+            await context.confirm()
+            confirmed.append(number)
+        return StepResult()
+
+    patient.script.acts["one"] = [act]
+    execution_id = await patient.execute("job", {"id": "one"})
+    await patient.deliver()
+    patient.wire.arm(1, Mode.LOST, lambda kind: kind == "Executions batch")
+    patient.wire.before("Executions get", lambda: cancel(patient, execution_id))
+    hold.release()
+    await patient.run()
+    body = await patient.read(execution_id)
+    assert (body["status"], body["steps"][0]["error_code"]) == ("cancelled", "step_cancelled")
+    assert confirmed == []
     await patient.assert_nothing_left()

@@ -1,18 +1,8 @@
 """What happens when two workers, or a worker and a timer, meet between two writes."""
 
-from collections.abc import Awaitable, Callable
-from datetime import timedelta
-from functools import partial
-
-import pytest
-
-from scheduler.app import App
-from scheduler.dispatch.ids import ExecutionId, scheduled_id
-from scheduler.dispatch.messages import Message, MessageKind
 from tests.storage.scripted import Hold
 from tests.storage.simulation import Simulation
 
-STALL_SECONDS = 61
 SOON = {"type": "once", "expression": "2026-11-23T02:03:00Z"}
 
 
@@ -84,63 +74,3 @@ async def test_upkeep_that_meets_a_run_at_its_end_makes_no_row_for_it_again(
     assert (await sim.read(execution_id))["status"] == "success"
     await sim.assert_nothing_left()
     assert await sim.app.upkeep.run() == 0
-
-
-type Meddling = Callable[[Simulation, App, str], Awaitable[object]]
-
-
-async def tick_again(sim: Simulation, other: App, execution_id: str) -> None:
-    await other.tick.run()
-
-
-async def start_again(sim: Simulation, other: App, execution_id: str) -> None:
-    start = Message(kind=MessageKind.START, execution_id=ExecutionId(execution_id))
-    await other.engine.handle(other.dispatcher.queue_of("UTC"), start.encode(), 1)
-
-
-async def step_again(sim: Simulation, other: App, execution_id: str) -> None:
-    for step in ("one", "two"):
-        message = Message(
-            kind=MessageKind.STEP,
-            execution_id=ExecutionId(execution_id),
-            step=step,
-            attempt=1,
-        )
-        await other.engine.handle(other.dispatcher.queue_of("UTC"), message.encode(), 1)
-
-
-async def look_after(sim: Simulation, other: App, execution_id: str) -> None:
-    sim.clock.advance(STALL_SECONDS)
-    await other.upkeep.run()
-
-
-@pytest.mark.parametrize(
-    ("meddle", "places"),
-    [
-        (tick_again, range(1, 4)),  # later the due row is gone, and it finds nothing
-        (start_again, range(4, 16)),
-        (step_again, range(7, 16)),
-        (look_after, range(3, 16)),
-    ],
-)
-async def test_a_run_is_done_once_whatever_another_instance_does_between_two_of_its_requests(
-    sim: Simulation, meddle: Meddling, places: range
-) -> None:
-    other = await sim.restart()
-    for place in places:
-        due = (sim.clock.now() + timedelta(seconds=130)).replace(microsecond=0)
-        schedule = {"type": "once", "expression": due.isoformat()}
-        job_id = await sim.create(f"job-{place}", {"id": "one"}, {"id": "two"}, schedule=schedule)
-        execution_id = scheduled_id(job_id, due)
-        await sim.be_down(seconds=15)
-        action = partial(meddle, sim, other, execution_id)
-        between = sim.wire.between(place, lambda kind: kind != "Jobs query", action)
-        await sim.app.tick.run()
-        await sim.be_down(seconds=(due - sim.clock.now()).total_seconds())
-        await sim.run()
-        assert between.hit is not None
-        body = await sim.read(execution_id)
-        where = f"before request {place}, {between.hit}"
-        assert body["status"] == "success", where
-        assert [sim.script.times(execution_id, step) for step in ("one", "two")] == [1, 1], where
-        await sim.assert_nothing_left()

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from scheduler.execution.retry import retry_delay
+from scheduler.execution.rules.retry import retry_delay
 from steps.contract import StepContext, StepResult
 from tests.storage.scripted import Act, Hold, Script, crashes, fails, succeeds, takes
 from tests.storage.simulation import START, Simulation
@@ -250,7 +250,8 @@ async def test_a_run_out_of_time_says_where_the_time_went(sim: Simulation) -> No
 
 def left(body: dict[str, Any], worked: float) -> float:
     """The seconds of an execution in which no attempt ran."""
-    return round((body["end_time"] - body["start_time"]).total_seconds() - worked, 1)
+    took: timedelta = body["end_time"] - body["start_time"]
+    return round(took.total_seconds() - worked, 1)
 
 
 def takes_and_fails(seconds: float) -> Act:

@@ -51,7 +51,7 @@ async def test_a_run_row_that_cannot_be_read_does_not_keep_upkeep_from_the_other
     assert await sim.leftovers() == [key]
 
 
-async def test_a_run_whose_definition_is_gone_times_out_and_the_others_are_looked_after(
+async def test_a_run_whose_definition_is_gone_is_given_up_and_the_others_are_looked_after(
     sim: Simulation,
 ) -> None:
     async def lose_the_follower(script: Script, context: StepContext) -> StepResult:
@@ -62,7 +62,7 @@ async def test_a_run_whose_definition_is_gone_times_out_and_the_others_are_looke
     ids = {}
     for job_id in ("broken", "fine"):
         steps = ({"id": "one"}, {"id": "two"})
-        await sim.create(job_id, *steps, schedule=LATER, timeout_seconds=300)
+        await sim.create(job_id, *steps, schedule=LATER, timeout_seconds=86_400)
         ids[job_id] = await sim.execute(job_id)
         await sim.deliver()
     row = await sim.app.catalog.require("broken")
@@ -74,7 +74,19 @@ async def test_a_run_whose_definition_is_gone_times_out_and_the_others_are_looke
     await sim.run(minutes=3)
     assert await sim.listed() == [(ids["fine"], "success")]
     await sim.run()
-    assert (ids["broken"], "timeout") in await sim.listed()
+    sim.host.crashes.clear()
+    sim.failures.clear()
+    body = await sim.read(ids["broken"])
+    assert body["status"] == "failed"
+    assert body["message"].startswith("poison_message: the scheduler itself failed at this")
+    assert (
+        f"definition_lost: the definition {row.definition} of job broken is gone"
+        in (body["message"])
+    )
+    assert [(one["step_id"], one["status"]) for one in body["steps"]] == [
+        ("one", "success"),
+        ("two", "skipped"),
+    ]
     await sim.assert_nothing_left()
 
 

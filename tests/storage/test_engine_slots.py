@@ -7,6 +7,9 @@ import pytest
 from scheduler.dispatch.messages import Message, MessageKind
 from scheduler.dispatch.queue_names import poison_queue_name
 from scheduler.errors import ConflictingWrite
+from scheduler.execution.admission.admission import Admission
+from scheduler.execution.admission.holdings import Holdings
+from scheduler.storage.tables import Delete
 from tests.storage.scripted import Hold, fails
 from tests.storage.simulation import START, UNDECLARED, Simulated, Simulation
 from tests.storage.wire import Mode
@@ -71,6 +74,22 @@ async def test_a_parked_run_of_higher_priority_goes_first(narrow: Simulation) ->
     began = [one.execution_id.partition(".")[0] for one in narrow.script.ran]
     assert began == ["job0", "job1", "job4", "job3", "job2"]
     await narrow.assert_nothing_left()
+
+
+async def test_a_run_that_is_handed_a_slot_can_start_before_the_next_is_handed_one(
+    narrow: Simulation,
+) -> None:
+    narrow.script.acts["one"] = [Hold(), Hold()]
+    for number in range(4):
+        await narrow.execute(f"job{number}", {"id": "one"})
+        await narrow.deliver()
+    queue, zones = narrow.app.dispatcher.queue_of("UTC"), narrow.storage.zones
+    slots = [row.key async for row in zones.query(queue, "slot:", "slot;")]
+    await zones.commit(queue, [Delete(slot, None) for slot in slots])
+    holdings = Holdings(zones, narrow.clock)
+    admission = Admission(zones, holdings, narrow.settings, narrow.clock)
+    held = [await narrow.slots() async for _ in admission.hand_over(queue)]
+    assert [len(one) for one in held] == [1, 2]
 
 
 async def test_other_zones_do_not_wait_for_a_full_one(narrow: Simulation) -> None:

@@ -22,7 +22,7 @@ async def app() -> AsyncIterator[App]:
         app = App(
             Settings.load({**new_secrets(), "AzureWebJobsStorage": azurite.connection_string})
         )
-        assert (await app.status.ready())[0]
+        assert (await app.health.ready())[0]
         assert azurite.pid is not None
         os.kill(azurite.pid, signal.SIGSTOP)
         try:
@@ -34,7 +34,7 @@ async def app() -> AsyncIterator[App]:
 
 async def test_readiness_fails_within_five_seconds(app: App) -> None:
     began = monotonic()
-    ready, body = await app.status.ready()
+    ready, body = await app.health.ready()
     assert 4 < monotonic() - began < 7
     (failed,) = (check for check in body["checks"] if check["status"] == "failed")
     assert not ready

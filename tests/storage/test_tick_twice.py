@@ -10,7 +10,8 @@ from scheduler.app import App
 from scheduler.dispatch.ids import scheduled_id
 from tests.storage.faults import Tried, fault_tests, places
 from tests.storage.load import CLOCK_SKEW, LOOKED_AT, Load
-from tests.storage.simulation import START, Simulation
+from tests.storage.scripted import Hold
+from tests.storage.simulation import START, Simulated, Simulation
 from tests.storage.wire import ManualClock, any_kind
 
 pytestmark = fault_tests
@@ -107,4 +108,25 @@ async def test_no_run_starts_early_by_the_clock_of_the_instance_that_starts_it(
     assert sorted(one.execution_id for one in sim.script.ran) == sorted(nominals)
     for one in sim.script.ran:
         assert one.at + starter >= nominals[one.execution_id]
+    await sim.assert_nothing_left()
+
+
+async def test_a_run_that_a_fast_clock_has_parked_starts_no_earlier_by_a_slow_one(
+    new_simulation: Simulated,
+) -> None:
+    sim = await new_simulation(max_concurrent_per_timezone=1, lease_seconds=86_400)
+    hold = Hold()
+    sim.script.acts["busy"] = [hold]
+    await sim.execute("busy", {"id": "busy"})
+    await sim.deliver()
+    due = START + timedelta(seconds=110)
+    await sim.create("job", {"id": "one"}, schedule={"type": "once", "expression": f"{due:%FT%TZ}"})
+    await sim.app.run_tick()
+    await sim.host.show(early=True)
+    sim.clock.move_to(due - timedelta(seconds=20))
+    await sim.host.deliver(skewed(sim, timedelta(seconds=30)))
+    hold.release()
+    await sim.run()
+    (ran,) = (one for one in sim.script.ran if one.step == "one")
+    assert due <= ran.at <= due + timedelta(seconds=2)
     await sim.assert_nothing_left()

@@ -111,7 +111,10 @@ class SimulatedTransport(AioHttpTransport):  # type: ignore[misc]
         assert self._instance is not None
         self._instance.require_life()
         with self._wire.under_way():
-            return await self._pass(request, kind, options)
+            response = await self._pass(request, kind, options)
+            if self._wire.watcher is not None:
+                await self._wire.watcher(kind, request)
+            return response
 
     async def _refuse(self, mode: Mode, request: Any, options: dict[str, Any]) -> Any:  # noqa: ANN401
         url, request.url = request.url, f"{self._wire.failing_url}{_STATUS[mode]}"

@@ -166,6 +166,8 @@ class Wire:
         self.log: list[str] = []
         self.flying: dict[str, Flying] = {}
         self.fault: Fault | None = None
+        self.watcher: Callable[[str, Any], Awaitable[object]] | None = None
+        """Is told of each request of the app that was done: its kind, and the request."""
         self._between: tuple[Place, Callable[[], Awaitable[object]]] | None = None
         self._under_way = 0
         self._quiet = asyncio.Event()

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scheduler.execution.graph import Graph, initial_states
-from scheduler.execution.model import StepState
-from scheduler.execution.states import RunEvent, StepEvent, StepStatus
+from scheduler.execution.rules.graph import Graph, initial_states
+from scheduler.execution.rules.model import StepState
+from scheduler.execution.rules.states import RunEvent, StepEvent, StepStatus
 from scheduler.jobs.model import Job, JobId, RunIf, StepId, StepSpec
 
 

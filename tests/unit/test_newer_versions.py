@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from scheduler.dispatch.ids import Trigger, scheduled_id
-from scheduler.execution.model import Attempt, Run, StepRecord, StepState
 from scheduler.execution.records import run_columns, run_of, step_columns, step_of
-from scheduler.execution.states import StepStatus
+from scheduler.execution.rules.model import Attempt, Run, StepRecord, StepState
+from scheduler.execution.rules.states import StepStatus
 from scheduler.jobs.due import due_of
 from scheduler.jobs.model import Job, JobId, Schedule, ScheduleType, StepId, StepSpec
 from scheduler.schedule.plan import plan_job

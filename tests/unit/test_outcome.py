@@ -3,10 +3,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from scheduler.execution.model import Attempt, StepRecord, StepState
-from scheduler.execution.outcome import Outcome, lost_attempts, record_after, step_after
-from scheduler.execution.retry import retry_delay
-from scheduler.execution.states import StepEvent, StepStatus
+from scheduler.execution.rules.model import Attempt, StepRecord, StepState
+from scheduler.execution.rules.outcome import Outcome, lost_attempts, record_after, step_after
+from scheduler.execution.rules.retry import retry_delay
+from scheduler.execution.rules.states import StepEvent, StepStatus
 from scheduler.jobs.model import StepId, StepSpec
 
 NOW = datetime(2026, 11, 23, 2, tzinfo=UTC)

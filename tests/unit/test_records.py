@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scheduler.dispatch.ids import ExecutionId, Trigger, manual_id, scheduled_id
-from scheduler.execution.model import Attempt, CancelRequest, Run, StepRecord, StepState
 from scheduler.execution.records import RUN_INSTANTS, run_columns, run_of, step_columns, step_of
+from scheduler.execution.rules.model import Attempt, CancelRequest, Run, StepRecord, StepState
+from scheduler.execution.rules.states import RunState, StepStatus
 from scheduler.execution.snapshot import MAX_CHARACTERS, run_in, snapshot_of
-from scheduler.execution.states import RunState, StepStatus
 from scheduler.execution.store import Stored
 from scheduler.jobs.model import Overlap, StepId
 from scheduler.storage.tables import MAX_PROPERTY_CHARACTERS, Row, Value

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scheduler.execution.retry import MAX_DELAY_SECONDS, retry_delay
+from scheduler.execution.rules.retry import MAX_DELAY_SECONDS, retry_delay
 
 
 @pytest.mark.parametrize(
