@@ -19,8 +19,9 @@ KEEP_ALIVE = "60"  # seconds; longer than the clients', which else reuse a conne
 class Azurite:
     """A running emulator, used as a context manager.
 
-    The system picks the ports and the account key is made anew for each start, so whoever uses
-    `connection_string` speaks to this very process. Without `location` all data is in memory.
+    The system picks the ports and the account key is made anew for each object, so whoever uses
+    `connection_string` speaks to this very emulator. Without `location` all data is in memory.
+    Stopped and started again it is found at the same ports, with the same key.
     """
 
     def __init__(self, location: Path | None = None, *, extent_memory_mb: int = 128) -> None:
@@ -90,8 +91,9 @@ class Azurite:
         preload = ROOT / "tools" / "exit_with_parent.cjs"
         command: list[str | Path] = [node, "-r", preload, PROGRAM, "--silent"]
         command += ["--skipApiVersionCheck", "--disableTelemetry"]
-        for service in map(str.lower, SERVICES):
-            command += [f"--{service}Port", "0", f"--{service}KeepAliveTimeout", KEEP_ALIVE]
+        for service in SERVICES:
+            word, port = service.lower(), self._ports.get(service, 0)
+            command += [f"--{word}Port", str(port), f"--{word}KeepAliveTimeout", KEEP_ALIVE]
         if self._location is None:
             limit = str(self._extent_memory_mb)
             return [*command, "--inMemoryPersistence", "--extentMemoryLimit", limit]
