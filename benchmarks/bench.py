@@ -1,10 +1,14 @@
 """A scheduler on an emulator of its own, whose requests to storage are counted."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import os
+import re
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any
 
@@ -12,18 +16,26 @@ from cryptography.fernet import Fernet
 
 from scheduler.app import App
 from scheduler.dispatch.queue_names import relay_queue_name
+from scheduler.execution.rules.states import RunState
 from scheduler.jobs.model import Job, JobId, Schedule, ScheduleType, StepId, StepSpec
 from scheduler.settings import Settings
+from scheduler.storage.queues import Received
 from tests.storage.counting import Cost, CountingTransport, Tally
+from tests.storage.scripted import Script, scripted_registry
 from tests.storage.wire import ManualClock
 from tools.azurite import Azurite
 
+QUICK = bool(os.environ.get("QUICK"))
+"""Whether to measure little, to see that it works: such figures are worth nothing."""
 START = datetime(2026, 11, 23, 1, 10, tzinfo=UTC)
 HOURLY = "0 * * * *"
 FAR_AWAY = "0 0 1 1 *"
 HOST_BATCH = 16
 """How many messages the host takes at a time: `batchSize` of host.json."""
 HIDDEN_SECONDS = 600
+
+_COMPLAINT = re.compile(r"\S+ (WARNING|ERROR|CRITICAL) (\S+)")
+_ACTION = re.compile(r" action=(\w+)")
 
 type Figures = dict[str, Any]
 """What a measurement found, as it is written to the file."""
@@ -45,7 +57,11 @@ class Bench:
     app: App
     clock: ManualClock
     tally: Tally
+    script: Script
+    """What the steps do; nothing, unless it says so."""
     connection_string: str
+    emulator: int
+    """The process id of the emulator."""
 
     def delay_requests(self, seconds: float) -> None:
         """Has each further request of the app wait so long before it is sent."""
@@ -59,6 +75,19 @@ class Bench:
             await self._relay()
         seconds = perf_counter() - began
         return Measured(self.tally.cost() - before, seconds, process_time() - cpu)
+
+    async def take(self, queue: str, limit: int = HOST_BATCH) -> int:
+        """Takes messages of a queue, and handles and deletes them, as the host does; how many."""
+        received = await self.app.storage.queues.receive(
+            queue, hidden_seconds=HIDDEN_SECONDS, limit=limit
+        )
+        await asyncio.gather(*(self.handle(queue, one) for one in received))
+        return len(received)
+
+    async def handle(self, queue: str, message: Received) -> None:
+        """Handles a message, and deletes it."""
+        await self.app.engine.handle(queue, message.text, message.dequeue_count)
+        await self.app.storage.queues.delete(queue, message)
 
     async def upkeep(self) -> Cost:
         """One upkeep."""
@@ -87,37 +116,67 @@ class Bench:
 
 
 @asynccontextmanager
-async def fresh() -> AsyncIterator[Bench]:
-    """A bench on an emulator that is empty but for the relay queue."""
+async def fresh(**settings: Any) -> AsyncIterator[Bench]:  # noqa: ANN401
+    """A bench on an emulator that is empty but for the relay queue; its steps do nothing."""
     with Azurite() as azurite:
-        tally, clock = Tally(), ManualClock(START)
+        clock = ManualClock(START)
+        tally, script = Tally(), Script(clock)
         values: dict[str, Any] = {
             "name": "bench",
             "storage_connection_string": azurite.connection_string,
             "encryption_keys": (Fernet.generate_key().decode(),),
+            **settings,
         }
         app = App(
             Settings.model_validate(values),
             clock=clock,
             transport=lambda: CountingTransport(tally),
+            registry=scripted_registry(script),
         )
         try:
             await app.storage.queues.ensure(relay_queue_name(app.settings.name))
-            yield Bench(app, clock, tally, azurite.connection_string)
+            connection = azurite.connection_string
+            yield Bench(app, clock, tally, script, connection, azurite.pid or 0)
         finally:
             await app.close()
 
 
-def job_on(expression: str, timezone: str = "UTC") -> Job:
-    """A job of one step with a cron schedule."""
-    step = StepSpec(id=StepId("one"), name="one", type="sql", config={"query": "SELECT 1"})
+def job_on(expression: str, timezone: str = "UTC", steps: int = 1) -> Job:
+    """A job with a cron schedule, of so many steps, one after the other."""
+    names = [StepId(f"step_{number}") for number in range(1, steps + 1)]
     return Job(
         id=JobId("template"),
         name="Template",
         timezone=timezone,
-        steps=(step,),
+        steps=tuple(StepSpec(id=one, name=one, type="scripted", config={}) for one in names),
         schedule=Schedule(type=ScheduleType.CRON, expression=expression),
     )
+
+
+def cpu_seconds(process: int) -> float:
+    """The processor time that a process has used so far; 0 where there is no /proc."""
+    path = Path(f"/proc/{process}/stat")
+    if not path.exists():
+        return 0.0
+    user, system = path.read_text("utf-8").rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
+async def states_of(app: App, job_id: str) -> list[RunState]:
+    """The states of a job's executions."""
+    rows = app.storage.executions.query(job_id, "r:", "r;", select=["state"])
+    return [RunState(str(row.values["state"])) async for row in rows]
+
+
+def complaints(logs: Iterable[Path]) -> dict[str, int]:
+    """What hosts have logged as warning or error: how often, by level and action."""
+    found: Counter[str] = Counter()
+    for path in logs:
+        for line in path.read_text("utf-8").splitlines():
+            if match := _COMPLAINT.match(line):
+                action = _ACTION.search(line)
+                found[f"{match[1]} {action[1] if action else match[2]}"] += 1
+    return dict(sorted(found.items()))
 
 
 def ids(kind: str, count: int) -> list[str]:

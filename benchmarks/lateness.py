@@ -5,15 +5,15 @@ runs the emulator, the host and this program.
 """
 
 import asyncio
-import os
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import quantiles
 from tempfile import TemporaryDirectory
 
-from benchmarks.bench import Figures
-from benchmarks.stamp_step import FILE
+from benchmarks.bench import QUICK, Figures, cpu_seconds
+from benchmarks.plugin import plugin
+from benchmarks.stamp_step import FILE, StampStep
 from scheduler.app import App
 from scheduler.dispatch.ids import parse_execution_id
 from scheduler.execution.records import run_of
@@ -24,7 +24,7 @@ from tools.azurite import Azurite
 from tools.local_settings import new_secrets
 from tools.process import ROOT, start_dev_host
 
-RUNS = 500
+RUNS = 60 if QUICK else 500
 TIMEZONES = (
     "UTC",
     "America/New_York",
@@ -54,7 +54,7 @@ async def measure() -> Figures:
             "AzureWebJobsStorage": azurite.connection_string,
             "SCHEDULER_NAME": "bench",
             "SCHEDULER_TIMEZONES": ",".join(TIMEZONES),
-            "PYTHONPATH": f"{ROOT}:{_plugin(folder)}",
+            "PYTHONPATH": f"{ROOT}:{plugin(folder, StampStep)}",
             FILE: str(stamps),
         }
         app = App(Settings.load(environment))
@@ -73,9 +73,9 @@ async def _both(app: App, stamps: Path, processes: Mapping[str, int]) -> Figures
             at = start + timedelta(seconds=number)
             mine = [f"{name}-{one}" for one in range(RUNS) if one * seconds // RUNS == number]
             await _store(app, mine, at)
-    before = {name: _cpu_seconds(pid) for name, pid in processes.items()}
+    before = {name: cpu_seconds(pid) for name, pid in processes.items()}
     lines = await _all_stamps(stamps, 2 * RUNS, second + timedelta(seconds=DEADLINE_SECONDS))
-    used = {name: _cpu_seconds(pid) - before[name] for name, pid in processes.items()}
+    used = {name: cpu_seconds(pid) - before[name] for name, pid in processes.items()}
     a_run = {name: round(1000 * seconds / (2 * RUNS), 1) for name, seconds in used.items()}
     figures: Figures = {
         "hosts": HOSTS,
@@ -88,15 +88,6 @@ async def _both(app: App, stamps: Path, processes: Mapping[str, int]) -> Figures
         figures[name] = await _figures(app, name, lines)
         print(_line(name, figures[name]))
     return figures
-
-
-def _cpu_seconds(pid: int) -> float:
-    """The processor time that a process has used so far; 0 where there is no /proc."""
-    path = Path(f"/proc/{pid}/stat")
-    if not path.exists():
-        return 0.0
-    user, system = path.read_text("utf-8").rpartition(")")[2].split()[11:13]
-    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 def _next_minute(instant: datetime) -> datetime:
@@ -160,14 +151,3 @@ def _line(name: str, figures: Figures) -> str:
         f"  {RUNS} runs, {name}: start p50 {start['p50']:.2f} s, p99 {start['p99']:.2f} s"
         f" (taken up p50 {taken['p50']:.2f} s, p99 {taken['p99']:.2f} s)"
     )
-
-
-def _plugin(folder: Path) -> Path:
-    """A folder that looks like an installed distribution which brings the step type `stamp`."""
-    info = folder / "site" / "stamp_step-1.0.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: stamp-step\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(
-        "[job_scheduler.steps]\nstamp = benchmarks.stamp_step:StampStep\n"
-    )
-    return info.parent

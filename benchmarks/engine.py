@@ -1,0 +1,19 @@
+"""`make bench-engine`: measures executions, prints what it finds, and writes it as JSON.
+
+python -m benchmarks.engine --only chains reading --out .local/bench-engine.json
+"""
+
+from benchmarks import admission, chains, lateness, reading, recovery, throughput
+from benchmarks.suite import Parts, main
+
+PARTS: Parts = {
+    "chains": ("Storage operations of scheduled chains", chains.measure),
+    "throughput": ("Steps a second, against the bare SDK", throughput.measure),
+    "reading": ("Reading an execution and the status, by history", reading.measure),
+    "lateness": ("Lateness of starts on a real host", lateness.measure),
+    "admission": ("At most fifty at once in a zone", admission.measure),
+    "recovery": ("Steps whose host is killed", recovery.measure),
+}
+
+if __name__ == "__main__":
+    main("engine", __doc__, PARTS)
