@@ -38,6 +38,7 @@ def test_status_has_the_declared_zones_and_those_in_use(live: LiveApp) -> None:
 def test_the_tick_leaves_its_time_in_the_status(live: LiveApp) -> None:
     before = datetime.now(UTC)
     live.run(live.worker.timer("tick"))
+    live.run(live.worker.timer("upkeep"))
     body = check_success(live.call("GET", STATUS))
     assert datetime.fromisoformat(body["last_tick"]) >= before
     assert 0 <= body["tick_lag_seconds"] < 30

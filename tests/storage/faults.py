@@ -12,7 +12,7 @@ SEED = int(os.environ.setdefault("FAULTS_SEED", str(datetime.now(UTC).date().too
 """Says whose turn it is: by default the day, so that in time every place has had its turn."""
 LONG = 3_600
 """Seconds that a test of every place may take."""
-SHORT = 60
+SHORT = 180
 
 fault_tests = [pytest.mark.faults, pytest.mark.timeout(LONG if ALL else SHORT)]
 """The marks of a module whose tests `make faults` runs in full."""
