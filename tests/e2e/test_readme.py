@@ -68,7 +68,7 @@ def test_the_tour_runs_as_pasted(tmp_path: Path) -> None:
     executions = [reply for reply in replies if "end_time" in reply]
     statuses = [execution["status"] for execution in executions]
     assert statuses == ["success", "success", "success", "cancelled", "success"]
-    assert [execution["trigger"] for execution in executions] == ["manual"] * 3 + ["schedule"]
+    assert [execution["trigger"] for execution in executions] == ["manual"] * 4 + ["schedule"]
     assert executions[0]["steps"][2]["output"]["rows"][0]["visits"] == 1
-    kathmandu = executions[3]["steps"][0]["output"]["rows"][0]["local_time"]
+    kathmandu = executions[4]["steps"][0]["output"]["rows"][0]["local_time"]
     assert kathmandu.endswith("+05:45")
