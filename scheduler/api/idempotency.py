@@ -103,18 +103,10 @@ class Idempotency:
         Raises:
             IdempotencyKeyReused: its key stands for another call.
         """
-        if once is None:
+        row = await self._row(once) if once is not None else None
+        if once is None or row is None or self._is_over(row):
             return None
-        row = await self._control.get(PARTITION, _ROW + once.name)
-        if row is None or self._is_over(row):
-            return None
-        if row.values["fingerprint"] != once.fingerprint:
-            raise IdempotencyKeyReused(
-                "this Idempotency-Key was used for a call with another path or body within the"
-                " last 24 hours: send a new key with a new call, and the same body with the same"
-                " key"
-            )
-        return _reservation(row)
+        return _reservation(row, once)
 
     async def reserve(self, once: Once, *ids: str) -> Reservation:
         """Reserves ids for a call right before it does its work; returns those that hold.
@@ -132,10 +124,9 @@ class Idempotency:
             try:
                 etags = await self._control.commit(PARTITION, _changes(once, values, now, old))
             except ConflictingWrite:
-                found = await self.find(once)
-                if found is not None:
-                    return found
-                old = await self._control.get(PARTITION, _ROW + once.name)
+                old = await self._row(once)
+                if old is not None and not self._is_over(old):
+                    return _reservation(old, once)
                 await asyncio.sleep(pause)
                 continue
             return Reservation(ids, now, done=False, etag=etags[0])
@@ -150,6 +141,9 @@ class Idempotency:
             await self._control.commit(PARTITION, [change])
         except ConflictingWrite:
             return  # the same call, sent twice at once, has noted it
+
+    async def _row(self, once: Once) -> Row | None:
+        return await self._control.get(PARTITION, _ROW + once.name)
 
     def _is_over(self, row: Row) -> bool:
         return instant(row.values["at"]) <= self._clock.now() - KEPT
@@ -195,7 +189,18 @@ def _by_time(at: datetime, name: str) -> str:
     return f"{_BY_TIME}{sortable(at)}:{name}"
 
 
-def _reservation(row: Row) -> Reservation:
+def _reservation(row: Row, once: Once) -> Reservation:
+    """What a key's row says, where it stands for this very call.
+
+    Raises:
+        IdempotencyKeyReused: it stands for another.
+    """
+    if row.values["fingerprint"] != once.fingerprint:
+        raise IdempotencyKeyReused(
+            "this Idempotency-Key was used for a call with another path or body within the"
+            " last 24 hours: send a new key with a new call, and the same body with the same"
+            " key"
+        )
     return Reservation(
         ids=tuple(str(row.values["ids"]).split()),
         at=instant(row.values["at"]),

@@ -91,7 +91,7 @@ async def test_when_tables_are_out_of_reach_for_minutes_messages_wait_and_runs_g
     hold.release()
     await sim.deliver()
     bad_spell(sim.wire, Mode.REFUSED, seconds=minutes * 60 - 12, matches=of_a_table)
-    await sim.run(end)
+    await sim.run(end - timedelta(seconds=1))
     ran = len(sim.script.ran)
     assert [await states(sim, job) for job in ("sleeper", "fresh")] == [["retrying"], ["pending"]]
     await sim.run(end + timedelta(seconds=150))

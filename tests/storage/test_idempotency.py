@@ -182,6 +182,24 @@ async def test_keys_that_are_over_are_used_anew_by_two_at_once_without_doubling(
     assert first not in ids
 
 
+@pytest.mark.parametrize("at", range(1, 6))
+async def test_a_key_that_is_over_is_used_anew_once_wherever_another_call_overtakes_this_one(
+    sim: Simulation, at: int
+) -> None:
+    await sim.create("job", {"id": "one"})
+    first = await execute(sim, "key")
+    sim.clock.advance(24 * 3_600)
+    held = sim.wire.arm(at, Mode.HELD, lambda kind: kind.startswith("Control "))
+    slow = asyncio.create_task(execute(sim, "key"))
+    reached = asyncio.create_task(held.reached.wait())
+    await asyncio.wait({slow, reached}, return_when=asyncio.FIRST_COMPLETED)
+    reached.cancel()
+    sim.clock.advance(1)
+    fast = await execute(sim, "key")
+    held.released.set()
+    assert await slow == fast != first
+
+
 async def test_a_key_belongs_to_its_caller_its_path_and_its_body(sim: Simulation) -> None:
     await sim.create("job", {"id": "one"})
     mine = await execute(sim, "key")
