@@ -65,8 +65,9 @@ async def slot_given_back(case: Case) -> AsyncIterator[None]:
 
 
 async def out_of_time(case: Case) -> AsyncIterator[None]:
-    case.script("two", fails(retry_after=200))
-    await case.execute(ONE, {**TWO, "max_retries": 1}, timeout_seconds=100)
+    # Long enough for a takeover of "one" to come in time.
+    case.script("two", fails(retry_after=300))
+    await case.execute(ONE, {**TWO, "max_retries": 1}, timeout_seconds=200)
     yield
     await case.go_on()
 
