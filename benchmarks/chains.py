@@ -11,11 +11,14 @@ from dataclasses import replace
 from time import monotonic
 
 from benchmarks.bench import HOST_BATCH, START, Bench, Figures, fresh, ids, job_on
+from scheduler.jobs.model import StepSpec
 from scheduler.schedule.wording import counted
 from tests.storage.scripted import Hold, fails
 from tests.storage.seeding import store_jobs
 
 STEPS = (1, 3, 10)
+FANS = (8, 50)
+WIDEST = 50
 TOGETHER, TOGETHER_STEPS = 48, 3
 """Fewer than a zone has slots, so that none is parked."""
 DEADLINE_SECONDS = 60
@@ -49,6 +52,10 @@ async def measure() -> Figures:
         ]
         together = await _Count(bench, 6).together()
         retried = await _Count(bench, 7).retried()
+        fans = [
+            _against_fan(width, await _Count(bench, 8 + place).fan(width))
+            for place, width in enumerate(FANS)
+        ]
         bench.require_bounds()
     async with fresh(max_concurrent_per_timezone=1) as bench:
         await _Count(bench, 2).chain(1, "warm")
@@ -61,8 +68,8 @@ async def measure() -> Figures:
         "more for a step that is tried again": _by_kind(retried - alone),
         "1 step, parked": _by_kind(pair - alone),
     }
-    _tell(chains, others)
-    return {"chains": chains, "others": others}
+    _tell(chains, fans, others)
+    return {"chains": chains, "fans": fans, "others": others}
 
 
 class _Count:
@@ -78,6 +85,12 @@ class _Count:
         """One run, with nothing in its way."""
         await self._due([name], steps)
         await self._drain(steps, 1)
+        return self.requests
+
+    async def fan(self, width: int) -> Counter[str]:
+        """One run of so many steps side by side, and one that joins them."""
+        await self._due([f"fan-{width}"], width + 1, fan=True)
+        await self._drain(width + 1, HOST_BATCH)
         return self.requests
 
     async def together(self) -> Counter[str]:
@@ -114,7 +127,9 @@ class _Count:
         await self._drain(1, 1)
         return self.requests
 
-    async def _due(self, names: list[str], steps: int, second: int = 0) -> None:
+    async def _due(
+        self, names: list[str], steps: int, second: int = 0, *, fan: bool = False
+    ) -> None:
         """Stores jobs, and announces their runs at the second at which they are due."""
         bench = self._bench
         await bench.app.dispatcher.open_zone("UTC")
@@ -123,7 +138,9 @@ class _Count:
         idle = bench.tally.cost() - before
         job = job_on(f"{second} 0 {self._hour} * * *", steps=steps)
         tried = tuple(replace(step, max_retries=1, retry_delay=1) for step in job.steps)
-        await store_jobs(bench.app, replace(job, steps=tried), names, definitions=True)
+        tried = _side_by_side(tried) if fan else tried
+        job = replace(job, steps=tried, max_parallel=WIDEST)
+        await store_jobs(bench.app, job, names, definitions=True)
         bench.clock.move_to(START.replace(hour=self._hour, minute=0, second=second))
         await self._counted(bench.app.tick.run())
         self.requests -= idle.requests
@@ -147,6 +164,13 @@ class _Count:
         result = await work
         self.requests += (self._bench.tally.cost() - before).requests
         return result
+
+
+def _side_by_side(steps: tuple[StepSpec, ...]) -> tuple[StepSpec, ...]:
+    """The last step after all others, which wait for nothing."""
+    *wide, join = steps
+    before = tuple(step.id for step in wide)
+    return (*(replace(step, depends_on=()) for step in wide), replace(join, depends_on=before))
 
 
 def _by_kind(requests: Counter[str]) -> dict[str, float]:
@@ -173,10 +197,22 @@ def _against(steps: int, requests: Counter[str]) -> Figures:
     }
 
 
-def _tell(chains: list[Figures], others: dict[str, dict[str, float]]) -> None:
+def _against_fan(width: int, requests: Counter[str]) -> Figures:
+    return {
+        "width": width,
+        **_by_kind(requests),
+        "target": 5 * width + 13,
+        "durable_functions": 9 * width + 9,
+        "requests": dict(sorted(requests.items())),
+    }
+
+
+def _tell(chains: list[Figures], fans: list[Figures], others: dict[str, dict[str, float]]) -> None:
     print(_line("", {name: name.replace("_", " ") for name in _COLUMNS}))
     for row in chains:
         print(_line(counted(row["steps"], "step"), row))
+    for row in fans:
+        print(_line(f"{counted(row['width'], 'step')} at once, and a join", row))
     for what, kinds in others.items():
         print(_line(what, kinds))
 

@@ -61,7 +61,7 @@ async def measure() -> Figures:
         for history in (few, many):
             await history.run()
         async with _reader(bench) as reader:
-            cold = await reader.cost(lambda: reader.app.executions.read(many.middle))
+            cold = await reader.cost(lambda: reader.app.execution_reader.read(many.middle))
             for size in SIZES:
                 await few.fill(size)
                 sizes.append(await _size(reader, size, few.middle, many.middle))
@@ -119,7 +119,7 @@ async def _size(reader: _Reader, size: int, few: ExecutionId, many: ExecutionId)
 
 
 def _reading(app: App, execution_id: ExecutionId) -> Work:
-    return lambda: app.executions.read(execution_id)
+    return lambda: app.execution_reader.read(execution_id)
 
 
 async def _raw_row(table: TableClient, execution_id: ExecutionId) -> Any:  # noqa: ANN401

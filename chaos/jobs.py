@@ -1,4 +1,4 @@
-"""The jobs of a run: chains of three steps that leave effects in a database."""
+"""The jobs of a run: steps in chains and branches that leave effects in a database."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +18,7 @@ START_SECONDS = 25
 """When the schedules begin, from the beginning of the run: not in the past of a fast clock."""
 LEAST_SPAN_SECONDS = 20
 NEVER_MIND = 99
+FAN = 10
 
 SUCCESS = frozenset({RunState.SUCCESS})
 FAILED = frozenset({RunState.FAILED})
@@ -28,7 +29,8 @@ MAY_BE_SKIPPED = frozenset({RunState.SUCCESS, RunState.SKIPPED})
 class AskedJob:
     """A job that is run by hand, `a_minute` times; `before`: only in the first seconds.
 
-    Its second step fails at `fails` first attempts; not in one transaction when `bare`.
+    Its second step fails at `fails` first attempts; not in one transaction when `bare`. `shape` is
+    `chain`, `diamond`, `fan` (ten wide) or `tidied` (a chain and a step that always runs).
     """
 
     job_id: str
@@ -40,6 +42,7 @@ class AskedJob:
     bare: bool = False
     before: float | None = None
     ends: frozenset[RunState] = SUCCESS
+    shape: str = "chain"
 
 
 def _in_zone(timezone: str) -> list[AskedJob]:
@@ -55,7 +58,10 @@ def _in_zone(timezone: str) -> list[AskedJob]:
             fails=NEVER_MIND,
             max_retries=1,
             ends=FAILED,
+            shape="tidied",
         ),
+        AskedJob(job_id=f"diamond-{word}", timezone=timezone, a_minute=2, shape="diamond"),
+        AskedJob(job_id=f"fan-{word}", timezone=timezone, a_minute=0.5, shape="fan"),
     ]
 
 
@@ -111,9 +117,25 @@ def _asked(job: AskedJob, step_seconds: Sequence[float]) -> ChaosJob:
         "timezone": job.timezone,
         "max_retries": job.max_retries,
         "retry_delay": job.retry_delay,
-        "steps": _steps(step_seconds, fails=job.fails, bare=job.bare),
+        "steps": _shaped(job, step_seconds),
     }
     return ChaosJob(body=body, ends=job.ends)
+
+
+def _shaped(job: AskedJob, step_seconds: Sequence[float]) -> list[dict[str, Any]]:
+    short = min(step_seconds)
+    match job.shape:
+        case "diamond":
+            sides = [_step(name, short, depends_on=["first"]) for name in ("left", "right")]
+            join = _step("join", short, depends_on=["left", "right"])
+            return [_step("first", short, depends_on=[]), *sides, join]
+        case "fan":
+            wide = [_step(f"wide_{place}", short, depends_on=[]) for place in range(FAN)]
+            return [*wide, _step("join", short, depends_on=[step["id"] for step in wide])]
+        case "tidied":
+            return [*_steps(step_seconds, fails=job.fails), _step("tidy", short, run_if="always")]
+        case _:
+            return _steps(step_seconds, fails=job.fails, bare=job.bare)
 
 
 def _every(zone: str, span: tuple[datetime, datetime], step_seconds: Sequence[float]) -> ChaosJob:
@@ -179,20 +201,29 @@ def _once(number: int, zone: str, instant: datetime, step_seconds: Sequence[floa
 def _steps(
     step_seconds: Sequence[float], *, fails: int = 0, bare: bool = False
 ) -> list[dict[str, Any]]:
+    first, second, third = step_seconds
     return [
-        {
-            "id": step,
-            "type": "sql",
-            "connection_name": CONNECTION,
-            "query": LEAVE_EFFECT,
-            "parameters": [
-                "{{execution_id}}",
-                step,
-                "{{attempt}}",
-                seconds,
-                fails if step == STEPS[1] else 0,
-            ],
-            "transaction": not (bare and step == STEPS[1]),
-        }
-        for step, seconds in zip(STEPS, step_seconds, strict=True)
+        _step(STEPS[0], first),
+        _step(STEPS[1], second, fails=fails, bare=bare),
+        _step(STEPS[2], third),
     ]
+
+
+def _step(
+    step_id: str,
+    seconds: float,
+    *,
+    fails: int = 0,
+    bare: bool = False,
+    **fields: Any,  # noqa: ANN401
+) -> dict[str, Any]:
+    parameters = ["{{execution_id}}", step_id, "{{attempt}}", seconds, fails]
+    return {
+        "id": step_id,
+        "type": "sql",
+        "connection_name": CONNECTION,
+        "query": LEAVE_EFFECT,
+        "parameters": parameters,
+        "transaction": not bare,
+        **fields,
+    }

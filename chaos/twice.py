@@ -6,7 +6,6 @@ from datetime import timedelta
 
 from chaos.books import Books
 from chaos.effects import Effect
-from chaos.jobs import STEPS
 from scheduler.execution.rules.model import Attempt, StepRecord
 
 _MEASURED = timedelta(seconds=1)
@@ -19,8 +18,8 @@ def effect_faults(books: Books) -> Iterator[str]:
     for effect in books.effects:
         by_step[effect.execution_id, effect.step_id].append(effect)
     for execution_id, entry in books.ledger.entries.items():
-        for place, record in entry.steps.items():
-            effects = by_step.pop((execution_id, STEPS[place]), [])
+        for record in entry.steps.values():
+            effects = by_step.pop((execution_id, record.id), [])
             for fault in _of_step(books, execution_id, record, effects):
                 yield f"{record.id} of {execution_id}: {fault}"
     for (execution_id, step), effects in by_step.items():
