@@ -59,12 +59,14 @@ class Request:
 class Reply:
     """What a handler answers; `success: true` is put into its body. Instants become ISO 8601.
 
-    A 304 has no body, whatever is given.
+    A 304 has no body, whatever is given. `content` is sent as it is in the place of the body, and
+    is of the type that the header Content-Type says.
     """
 
     body: Mapping[str, Any] = field(default_factory=dict)
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
+    content: bytes | None = None
 
 
 type Handler = Callable[["App", Request], Awaitable[Reply]]

@@ -5,15 +5,16 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from functions.http import REPLAYED, Body, Reply, Request, endpoint, new_blueprint
+from functions.http import REPLAYED, Body, Reply, Request, endpoint, new_blueprint, paged
 from scheduler.security.principals import Role
 
 if TYPE_CHECKING:
-    from scheduler.api.executions import ExecutionReply
+    from scheduler.api.execution_reader import ExecutionReply
     from scheduler.app import App
 
 MAX_WAIT_SECONDS = 100
 POLL_SECONDS = 1
+_FILTERS = ("limit", "continuation", "status", "timezone", "trigger", "from", "to")
 _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})", re.IGNORECASE)
 
 blueprint = new_blueprint()
@@ -100,14 +101,103 @@ def _started(request: Request, reply: "ExecutionReply", wait: int) -> Reply:
 @endpoint(
     blueprint,
     method="GET",
+    route="api/v2/executions",
+    role=Role.VIEWER,
+    summary="Lists executions",
+    query=(*_FILTERS, "job_id"),
+)
+async def list_executions(app: "App", request: Request) -> Reply:
+    """A page of executions: the unfinished ones, then those that ended, the last first."""
+    return paged(request, *await app.execution_list.page(request.query))
+
+
+@endpoint(
+    blueprint,
+    method="GET",
+    route="api/v2/jobs/{job_id}/history",
+    role=Role.VIEWER,
+    summary="Lists the executions of a job",
+    query=_FILTERS,
+)
+async def read_history(app: "App", request: Request) -> Reply:
+    """A page of a job's executions, of a deleted job too: those due last come first."""
+    page = await app.execution_list.history(request.query, request.path["job_id"])
+    return paged(request, *page)
+
+
+@endpoint(
+    blueprint,
+    method="GET",
     route="api/v2/executions/{execution_id}",
     role=Role.VIEWER,
     summary="Reads an execution and its steps",
 )
 async def read_execution(app: "App", request: Request) -> Reply:
     """An execution; while it is unfinished, `Retry-After` says when to look again."""
-    reply = await app.executions.read(request.path["execution_id"])
+    reply = await app.execution_reader.read(request.path["execution_id"])
     return Reply(reply.body, 200, {} if reply.finished else {"Retry-After": str(POLL_SECONDS)})
+
+
+@endpoint(
+    blueprint,
+    method="GET",
+    route="api/v2/executions/{execution_id}/steps/{step_id}/output",
+    role=Role.VIEWER,
+    summary="Reads the whole output of a step, or a part of it",
+)
+async def read_step_output(app: "App", request: Request) -> Reply:
+    """The output itself: text as it is, all else as JSON; a `Range` of bytes is followed."""
+    output = await app.step_outputs.read(
+        request.path["execution_id"], request.path["step_id"], request.headers.get("range")
+    )
+    kind = "text/plain" if output.is_text else "application/json"
+    headers = {
+        "Content-Type": f"{kind}; charset=utf-8",
+        "Content-Disposition": f'attachment; filename="{output.file_name}"',
+        "Accept-Ranges": "bytes",
+    }
+    if output.is_whole:
+        return Reply(headers=headers, content=output.content)
+    last = output.start + len(output.content) - 1
+    headers["Content-Range"] = f"bytes {output.start}-{last}/{output.size}"
+    return Reply(status=206, headers=headers, content=output.content)
+
+
+@endpoint(
+    blueprint,
+    method="DELETE",
+    route="api/v2/executions/{execution_id}",
+    role=Role.ADMIN,
+    summary="Erases an execution that has ended, with its outputs",
+)
+async def erase_execution(app: "App", request: Request) -> Reply:
+    """Erases an execution for good."""
+    return Reply(await app.executions.erase(request.caller, request.path["execution_id"]))
+
+
+@endpoint(
+    blueprint,
+    method="POST",
+    route="api/v2/executions/{execution_id}/retry",
+    role=Role.OPERATOR,
+    summary="Starts a new execution that goes on from where one failed",
+    body=Body.OPTIONAL,
+    status=202,
+    model="scheduler.api.action_bodies:RetryBody",
+    idempotent=True,
+)
+async def retry_execution(app: "App", request: Request) -> Reply:
+    """The steps that succeeded are not done again; `Prefer: wait=N` as for execute."""
+    wait = _wait_seconds(request.headers)
+    reply = await app.executions.retry(
+        request.caller,
+        request.principal,
+        request.path["execution_id"],
+        request.body,
+        wait,
+        request.once,
+    )
+    return _started(request, reply, wait)
 
 
 @endpoint(

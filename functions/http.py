@@ -11,6 +11,8 @@ request loads the app (`functions.serving`). So `App` stands in quotes, under `T
 """
 
 from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlencode, urlsplit, urlunsplit
 
 import azure.functions as func
 
@@ -37,6 +39,7 @@ __all__ = [
     "catch_all",
     "endpoint",
     "new_blueprint",
+    "paged",
 ]
 
 ENDPOINTS: list[Endpoint] = []
@@ -89,6 +92,14 @@ def endpoint(
         return handler
 
     return register
+
+
+def paged(request: Request, body: dict[str, Any], continuation: str | None) -> Reply:
+    """The reply of a list, with the address of its next page where there is one."""
+    if continuation is not None:
+        query = urlencode({**request.query, "continuation": continuation})
+        body["next_link"] = urlunsplit(urlsplit(request.url)._replace(query=query))
+    return Reply(body)
 
 
 def catch_all(blueprint: func.Blueprint, route: str, handler: Handler) -> None:

@@ -1,9 +1,8 @@
 """`/api/v2/jobs`: stored jobs."""
 
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode, urlsplit, urlunsplit
 
-from functions.http import REPLAYED, Body, Reply, Request, endpoint, new_blueprint
+from functions.http import REPLAYED, Body, Reply, Request, endpoint, new_blueprint, paged
 from scheduler.security.principals import Caller, Principal, Role
 
 if TYPE_CHECKING:
@@ -23,11 +22,7 @@ blueprint = new_blueprint()
 )
 async def list_jobs(app: "App", request: Request) -> Reply:
     """A page of jobs."""
-    body, continuation = await app.job_list.page(request.query)
-    if continuation is not None:
-        query = urlencode({**request.query, "continuation": continuation})
-        body["next_link"] = urlunsplit(urlsplit(request.url)._replace(query=query))
-    return Reply(body)
+    return paged(request, *await app.job_list.page(request.query))
 
 
 @endpoint(
@@ -97,7 +92,8 @@ async def patch_job(app: "App", request: Request) -> Reply:
     method="DELETE",
     route="api/v2/jobs/{job_id}",
     role=Role.AUTHOR,
-    summary="Deletes a job; its unfinished runs go on",
+    summary="Deletes a job; its unfinished runs go on, unless cancel is true",
+    query=("cancel",),
 )
 async def delete_job(app: "App", request: Request) -> Reply:
     """Deletes a job."""
@@ -106,6 +102,7 @@ async def delete_job(app: "App", request: Request) -> Reply:
         request.principal,
         request.path["job_id"],
         request.headers.get("if-match"),
+        request.query,
     )
     return Reply(body)
 

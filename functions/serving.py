@@ -6,6 +6,7 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any
@@ -152,7 +153,7 @@ class _Exchange:
 
 def _successful(reply: Reply) -> Reply:
     """The reply with `success: true`, unless its body says otherwise."""
-    return Reply({"success": True, **reply.body}, reply.status, reply.headers)
+    return replace(reply, body={"success": True, **reply.body})
 
 
 def _read(record: Endpoint, req: func.HttpRequest) -> dict[str, Any]:
@@ -195,6 +196,11 @@ def _response(reply: Reply, kind: str, trace_id: str) -> func.HttpResponse:
     headers = {**_EVERY_REPLY, "X-Trace-Id": trace_id, **reply.headers}
     if reply.status == HTTPStatus.NOT_MODIFIED:
         return func.HttpResponse(b"", status_code=reply.status, headers=headers, mimetype=kind)
+    if reply.content is not None:
+        kind = headers.pop("Content-Type")
+        return func.HttpResponse(
+            reply.content, status_code=reply.status, headers=headers, mimetype=kind
+        )
     text = json.dumps(reply.body, ensure_ascii=False, allow_nan=False, default=_plain)
     return func.HttpResponse(
         text.encode("utf-8", "replace"),

@@ -7,6 +7,8 @@ from functools import cache, cached_property
 from scheduler.api.backfill import Backfills
 from scheduler.api.coming import ComingRuns
 from scheduler.api.control import Controls
+from scheduler.api.execution_list import ExecutionList
+from scheduler.api.execution_reader import ExecutionReader
 from scheduler.api.executions import Executions
 from scheduler.api.health import Health
 from scheduler.api.idempotency import Idempotency
@@ -18,6 +20,7 @@ from scheduler.api.previews import Previews
 from scheduler.api.runnable import Runnable
 from scheduler.api.schedules import Schedules
 from scheduler.api.status import Status
+from scheduler.api.step_output import StepOutputs
 from scheduler.api.timezones import Timezones
 from scheduler.api.validation import Validation
 from scheduler.clock import Clock, SystemClock
@@ -107,6 +110,7 @@ class App:
             catalog=self.catalog,
             definitions=self.definitions,
             changes=self._job_changes,
+            cancellation=self._parts.cancellation,
             registry=self.registry,
             audit=self.audit,
             clock=self.clock,
@@ -162,16 +166,39 @@ class App:
         return Executions(
             definitions=self.definitions,
             runnable=self._runnable,
-            coming=ComingRuns(
-                self.catalog, self.definitions, self.dispatcher, self.runs, self.clock
-            ),
+            reader=self.execution_reader,
             cancellation=self._parts.cancellation,
+            eraser=self._parts.eraser,
             store=self.store,
             starts=self._parts.manual,
             idempotency=self.idempotency,
             audit=self.audit,
             clock=self.clock,
         )
+
+    @cached_property
+    def execution_reader(self) -> ExecutionReader:
+        """Reads executions, those to come too."""
+        coming = ComingRuns(self.catalog, self.definitions, self.dispatcher, self.runs, self.clock)
+        return ExecutionReader(self.definitions, coming, self.store, self.clock)
+
+    @cached_property
+    def execution_list(self) -> ExecutionList:
+        """Lists executions."""
+        return ExecutionList(
+            executions=self.storage.executions,
+            zones=self.storage.zones,
+            days=self.storage.days,
+            store=self.store,
+            catalog=self.catalog,
+            dispatcher=self.dispatcher,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def step_outputs(self) -> StepOutputs:
+        """Reads what steps have left behind."""
+        return StepOutputs(self.store, self.storage.outputs)
 
     @cached_property
     def idempotency(self) -> Idempotency:

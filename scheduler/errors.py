@@ -15,6 +15,7 @@ SchedulerError
 ├── MethodNotAllowed
 ├── Conflict                  the request contradicts what is stored
 ├── IdempotencyKeyReused      an Idempotency-Key came with another call than before
+├── RangeNotSatisfiable       a Range that lies outside of what there is
 ├── PreconditionFailed        If-Match names another version, or If-None-Match the stored one
 ├── StorageUnavailable        Azure Storage refused, timed out or cannot be reached
 ├── DefinitionLost            a job's definition is gone, or cannot be read
@@ -155,6 +156,16 @@ class IdempotencyKeyReused(SchedulerError):
     """An `Idempotency-Key` came with another path or body than before."""
 
     code = "idempotency_key_reused"
+
+
+class RangeNotSatisfiable(SchedulerError):
+    """A Range asks for bytes that are not there; `size` is how many there are."""
+
+    code = "range_not_satisfiable"
+
+    def __init__(self, message: str, *, size: int) -> None:
+        super().__init__(message)
+        self.size = size
 
 
 class PreconditionFailed(SchedulerError):

@@ -25,6 +25,11 @@ from typing import Any, ClassVar, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
+DEFERRABLE = "deferrable"
+"""The capability of a type whose `run` may return `Pending`."""
+MAX_STATE_BYTES = 16 * 1024
+"""Of what `Pending` leaves for the next look, as JSON in UTF-8."""
+
 
 class StepConfig(BaseModel):
     """Base of every step type's configuration: no unknown fields, no coerced values."""
@@ -46,6 +51,19 @@ class StepResult:
     output: Any = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     values: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """The attempt waits for outside work, and no worker with it: look again in so many seconds.
+
+    `state` is any JSON value up to 16 KiB: the next look finds it as `context.state`. `metadata` is
+    shown while it waits. The step's `timeout` counts over all looks.
+    """
+
+    check_in_seconds: float
+    state: Any = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
 class StepFailed(Exception):
@@ -93,6 +111,8 @@ class StepContext(Protocol):
     timezone: str
     deadline: datetime
     """When the attempt times out; aware, UTC."""
+    state: Any
+    """What the last `Pending` of this attempt left, a JSON value; None when it begins."""
     grace_seconds: float
     """How long the outside work may take to stop; whoever takes twice this is not waited for."""
     logger: LoggerAdapter[Any]
@@ -123,7 +143,8 @@ class StepType(ABC):
     title: ClassVar[str]
     description: ClassVar[str]
     capabilities: ClassVar[frozenset[str]] = frozenset()
-    """Words that `/steps/types` shows, such as `transaction` or `cancel`."""
+    """Words that `/steps/types` shows, such as `transaction` or `cancel`; `DEFERRABLE` lets a
+    step's `timeout` be longer than one call may take."""
     Config: ClassVar[builtins.type[StepConfig]]
 
     def unavailable_reason(self) -> str | None:
@@ -131,8 +152,8 @@ class StepType(ABC):
         return None
 
     @abstractmethod
-    async def run(self, config: Any, context: StepContext) -> StepResult:  # noqa: ANN401
-        """Runs one attempt; `config` is an instance of `Config`, templates already rendered.
+    async def run(self, config: Any, context: StepContext) -> StepResult | Pending:  # noqa: ANN401
+        """Runs one attempt, or one look of it; `config` is a `Config`, templates rendered.
 
         Raises:
             StepFailed: the attempt failed; any other exception is reported as `step_crashed`.
@@ -140,6 +161,17 @@ class StepType(ABC):
                 attempt whose effect took place all the same may return its result instead.
             NotStopped: when cancelled, and the outside work could not be stopped.
         """
+
+    async def stop(self, config: Any, context: StepContext) -> None:  # noqa: ANN401
+        """Ends the outside work of an attempt that waits, as `context.state` has it.
+
+        Called in the place of the next look, once the attempt is cancelled or out of time, and
+        again where a worker died over it. A type that never returns `Pending` needs none.
+
+        Raises:
+            StepFailed, NotStopped: it could not be ended; the execution tells the sentence.
+        """
+        return
 
     async def close(self) -> None:
         """Gives back what the process holds for this type (pools, threads)."""

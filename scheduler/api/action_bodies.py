@@ -1,4 +1,4 @@
-"""The bodies of calls that act on what is stored: pause, resume, run, cancel, backfill, control."""
+"""The bodies of calls that act on what is stored: pause, run, retry, cancel, and the like."""
 
 from pydantic import Field
 
@@ -18,6 +18,12 @@ class ResumeBody(WireBody):
 
 class RunBody(WireBody):
     """`force` runs a disabled job too."""
+
+    force: bool = False
+
+
+class RetryBody(WireBody):
+    """`force` retries an execution of a disabled job too."""
 
     force: bool = False
 

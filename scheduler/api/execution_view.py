@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from scheduler.execution.rules.model import CancelRequest, Run, StepRecord, StepState
+from scheduler.execution.rules.skipped import why_skipped
 from scheduler.execution.rules.states import RunState, StepStatus
 from scheduler.jobs.model import Job, StepSpec
 
@@ -31,6 +32,11 @@ def execution_document(
     specs = {spec.id: spec for spec in job.steps} if job is not None else {}
     steps = [
         _step(specs.get(state.id), state, records.get(place))
+        | {
+            "skip_reason": why_skipped(run, job, place),
+            "copied_from": _source(run, state),
+            "output_url": _output_url(run, state, records.get(place)),
+        }
         for place, state in enumerate(run.steps)
     ]
     return {
@@ -47,6 +53,9 @@ def execution_document(
         "trigger": run.trigger.value,
         "requested_by": run.requested_by or None,
         "cancel": _cancel(run.cancel),
+        "retry_of": run.retried[-1] if run.retried else None,
+        "retried": list(run.retried),
+        "retries": [],
         "attempt": max((step.attempt for step in run.steps), default=1) or 1,
         "steps": steps,
         "step_count": len(steps),
@@ -54,6 +63,19 @@ def execution_document(
         "failed_steps": _count(run, StepStatus.FAILED) + _count(run, StepStatus.TIMEOUT),
         "metadata": dict(job.metadata) if job is not None else {},
     }
+
+
+def _source(run: Run, state: StepState) -> str | None:
+    return run.retried[state.copied] if state.copied is not None else None
+
+
+def _output_url(run: Run, state: StepState, record: StepRecord | None) -> str | None:
+    """Where the whole output is; None where there is none, or only its first part was kept."""
+    if record is None or record.output is None:
+        return None
+    if record.output_truncated and record.output_blob is None:
+        return None
+    return f"/api/v2/executions/{run.execution_id}/steps/{state.id}/output"
 
 
 def _message(run: Run, steps: list[dict[str, Any]]) -> str:
@@ -89,9 +111,11 @@ def _step(spec: StepSpec | None, state: StepState, record: StepRecord | None) ->
         "duration_seconds": None,
         "output": None,
         "output_truncated": False,
+        "output_message": None,
         "error_message": None,
         "error_code": None,
         "metadata": {},
+        "published": {},
         "attempt_history": [],
     }
     return document if record is None else document | _recorded(record)
@@ -104,9 +128,11 @@ def _recorded(record: StepRecord) -> dict[str, Any]:
         "duration_seconds": _seconds(record.start_time, record.end_time),
         "output": _output(record),
         "output_truncated": record.output_truncated,
+        "output_message": _cut(record),
         "error_message": record.error_message,
         "error_code": record.error_code,
         "metadata": dict(record.metadata or {}),
+        "published": dict(record.published or {}),
         "attempt_history": [
             {
                 "attempt": attempt.number,
@@ -120,6 +146,15 @@ def _recorded(record: StepRecord) -> dict[str, Any]:
             for attempt in record.attempts
         ],
     }
+
+
+def _cut(record: StepRecord) -> str | None:
+    """How much of an output is missing."""
+    if not record.output_truncated or record.output is None:
+        return None
+    size = (record.metadata or {}).get("output_characters")
+    of = f" of {size}" if isinstance(size, int) else ""
+    return f"only the first {len(record.output)}{of} characters are shown"
 
 
 def _output(record: StepRecord) -> Any:  # noqa: ANN401

@@ -1,18 +1,15 @@
-"""The use cases of executions: run now, read, cancel."""
+"""The use cases of executions: run now, retry, cancel, erase."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from scheduler.api.action_bodies import CancelBody, RunBody
-from scheduler.api.coming import ComingRuns
-from scheduler.api.execution_view import execution_document
+from scheduler.api.action_bodies import CancelBody, RetryBody, RunBody
+from scheduler.api.execution_reader import ExecutionReader, ExecutionReply
 from scheduler.api.idempotency import Idempotency, Once
 from scheduler.api.job_warnings import shown, start_warnings
-from scheduler.api.runnable import Runnable
+from scheduler.api.runnable import Runnable, Startable
 from scheduler.api.wire_model import read_model
 from scheduler.clock import Clock
 from scheduler.dispatch.ids import (
@@ -20,47 +17,30 @@ from scheduler.dispatch.ids import (
     Trigger,
     key_of,
     manual_id,
-    parse_execution_id,
 )
-from scheduler.errors import DefinitionLost, NotFound
 from scheduler.execution.cancel import Cancellation
-from scheduler.execution.rules.model import Run
+from scheduler.execution.erasing import Eraser
 from scheduler.execution.rules.states import RunState
 from scheduler.execution.starting.manual import ManualStarts, RunRequest
 from scheduler.execution.store import ExecutionStore
 from scheduler.jobs.definitions import Definitions
-from scheduler.jobs.model import Job, JobId
+from scheduler.jobs.model import JobId
 from scheduler.jobs.notice import Notice
 from scheduler.security.audit import AuditLog, Caller
 from scheduler.security.principals import Principal
-from scheduler.telemetry import get_logger
-
-log = get_logger(__name__)
-_FIRST_LOOK_SECONDS = 0.1
-_SLOWEST_LOOK_SECONDS = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class ExecutionReply:
-    """An execution as a call answers it."""
-
-    body: dict[str, Any]
-    execution_id: str
-    finished: bool
-    replayed: bool = False
-    """Whether it had been started by the same call before."""
 
 
 class Executions:
-    """Executions, as their callers see them."""
+    """What callers do with executions; `reader` shows what came of it."""
 
     def __init__(
         self,
         *,
         definitions: Definitions,
         runnable: Runnable,
-        coming: ComingRuns,
+        reader: ExecutionReader,
         cancellation: Cancellation,
+        eraser: Eraser,
         store: ExecutionStore,
         starts: ManualStarts,
         idempotency: Idempotency,
@@ -69,8 +49,9 @@ class Executions:
     ) -> None:
         self._definitions = definitions
         self._runnable = runnable
-        self._coming = coming
+        self._reader = reader
         self._cancellation = cancellation
+        self._eraser = eraser
         self._store = store
         self._starts = starts
         self._idempotency = idempotency
@@ -118,9 +99,36 @@ class Executions:
             IdempotencyKeyReused: the key of `once` stands for another call.
         """
 
-        async def load() -> tuple[Job, str | None]:
+        async def load() -> Startable:
             force = read_model(RunBody, body, "a run").force
-            return await self._runnable.load(principal, job_id, force=force)
+            return await self._runnable.named(principal, job_id, force=force)
+
+        return await self._start(caller, principal, load, wait_seconds, once)
+
+    async def retry(
+        self,
+        caller: Caller,
+        principal: Principal,
+        execution_id: str,
+        body: Mapping[str, Any],
+        wait_seconds: float,
+        once: Once | None = None,
+    ) -> ExecutionReply:
+        """Starts a new execution that goes on from where one failed; `once` as for `execute`.
+
+        Raises:
+            InvalidRequest: the body has other fields than `force`.
+            NotFound: `execution_not_found`, `job_not_found`.
+            Conflict: `execution_unfinished`, `nothing_to_retry`, `retried_too_often`,
+                `job_disabled`, `scheduler_stopped`.
+            Forbidden: the caller has no right to one of the step types.
+            IdempotencyKeyReused: the key of `once` stands for another call.
+        """
+
+        async def load() -> Startable:
+            force = read_model(RetryBody, body, "a retry").force
+            run = await self._reader.stored(execution_id)
+            return await self._runnable.again(principal, run, force=force)
 
         return await self._start(caller, principal, load, wait_seconds, once)
 
@@ -128,7 +136,7 @@ class Executions:
         self,
         caller: Caller,
         principal: Principal,
-        load: Callable[[], Awaitable[tuple[Job, str | None]]],
+        load: Callable[[], Awaitable[Startable]],
         wait_seconds: float,
         once: Once | None,
     ) -> ExecutionReply:
@@ -136,78 +144,43 @@ class Executions:
         if reserved is not None:
             stored = await self._store.run(ExecutionId(reserved.ids[0]))
             if stored is not None:
-                return replace(await self._reply(stored.value, wait_seconds), replayed=True)
-        job, definition = await load()
-        now = self._clock.now()
-        request = RunRequest(execution_id=manual_id(job.id, now), scheduled=now)
+                return replace(await self._reader.reply(stored.value, wait_seconds), replayed=True)
+        start = await load()
+        job, at = start.job, self._clock.now()
+        execution_id = manual_id(job.id, at)
         if once is not None:
-            reserved = reserved or await self._idempotency.reserve(once, request.execution_id)
+            reserved = reserved or await self._idempotency.reserve(once, execution_id)
             key = key_of(ExecutionId(reserved.ids[0]))
-            request = RunRequest(execution_id=key.execution_id, scheduled=reserved.at)
+            execution_id, at = key.execution_id, reserved.at
             job = replace(job, id=JobId(key.job_id))  # the first try made up another for this one
+        request = RunRequest(
+            execution_id=execution_id, scheduled=start.scheduled or at, rerun=start.rerun
+        )
         (run,) = await self._starts.start(
             [request],
             job,
-            definition or await self._definitions.put(job),
-            trigger=Trigger.MANUAL,
+            start.definition or await self._definitions.put(job),
+            trigger=Trigger.RETRY if start.rerun is not None else Trigger.MANUAL,
             requested_by=principal.id,
-            inline=definition is None,
+            inline=start.inline,
         )
-        await self._audit.record(caller, "execute_job", f"execution:{run.execution_id}")
-        reply = await self._reply(run, wait_seconds, job)
+        action = "retry_execution" if start.rerun is not None else "execute_job"
+        await self._audit.record(caller, action, f"execution:{run.execution_id}")
+        reply = await self._reader.reply(run, wait_seconds, job)
         if notes := start_warnings(job):
             reply.body["warnings"] = notes
         return reply
 
-    async def _reply(self, run: Run, wait_seconds: float, job: Job | None = None) -> ExecutionReply:
-        """The execution once it has ended, or the time is over; `job`: of one just made."""
-        if wait_seconds > 0 and not run.state.finished:
-            return await self._wait(run, self._clock.now() + timedelta(seconds=wait_seconds))
-        if job is None:
-            return await self.read(run.execution_id)
-        return ExecutionReply(
-            execution_document(run, job, {}), run.execution_id, run.state.finished
-        )
-
-    async def _wait(self, run: Run, until: datetime) -> ExecutionReply:
-        pause = _FIRST_LOOK_SECONDS
-        stored = await self._store.run(run.execution_id)
-        while self._clock.now() < until and not (stored and stored.value.state.finished):
-            await asyncio.sleep(pause)
-            pause = min(pause * 1.5, _SLOWEST_LOOK_SECONDS)
-            stored = await self._store.run(run.execution_id)
-        return await self.read(run.execution_id)
-
-    async def read(self, execution_id: str) -> ExecutionReply:
-        """An execution with its steps; one that is scheduled and has not begun yet is pending.
+    async def erase(self, caller: Caller, execution_id: str) -> dict[str, Any]:
+        """Erases an execution that has ended, with its outputs.
 
         Raises:
             NotFound: `execution_not_found`.
+            Conflict: `execution_unfinished`, `execution_in_use`.
         """
-        key = parse_execution_id(execution_id)
-        if key is None:
-            raise _not_found(execution_id)
-        stored = await self._store.run(key.execution_id)
-        if stored is None:
-            coming = await self._coming.find(key)
-            if coming is None:
-                raise _not_found(execution_id)
-            body = execution_document(*coming, {})
-            return ExecutionReply(body, key.execution_id, False)
-        run = stored.value
-        records = await self._store.steps(run.key) if run.start_time is not None else {}
-        body = execution_document(run, await self._definition_of(run), records)
-        return ExecutionReply(body, run.execution_id, run.state.finished)
-
-    async def _definition_of(self, run: Run) -> Job | None:
-        """An execution's definition; None where it never had one, or lost it: it is shown still."""
-        if not run.definition:
-            return None
-        try:
-            return await self._definitions.load(run.job_id, run.definition)
-        except DefinitionLost as error:
-            log.warning("%s", error.message, extra={"action": "definition_lost"})
-            return None
+        await self._eraser.erase(await self._reader.stored(execution_id))
+        await self._audit.record(caller, "erase_execution", f"execution:{execution_id}")
+        return {"message": f"execution {execution_id} erased", "execution_id": execution_id}
 
     async def cancel(
         self,
@@ -226,29 +199,24 @@ class Executions:
             NotFound: `execution_not_found`.
         """
         reason = read_model(CancelBody, body, "a cancel").reason or ""
-        key = parse_execution_id(execution_id)
-        if key is None:
-            raise _not_found(execution_id)
-        stored = await self._store.run(key.execution_id)
-        coming = await self._coming.find(key) if stored is None else None
-        run = stored.value if stored is not None else coming[0] if coming is not None else None
-        if run is None:
-            raise _not_found(execution_id)
-        run = await self._cancellation.cancel(run, principal.id, reason)
+        found = await self._reader.stored_or_coming(execution_id)
+        run = await self._cancellation.cancel(found, principal.id, reason)
         await self._audit.record(caller, "cancel_execution", f"execution:{run.execution_id}")
-        reply = await self._reply(run, wait_seconds)
+        reply = await self._reader.reply(run, wait_seconds)
         if reply.finished and reply.body["status"] != RunState.CANCELLED:
             reply.body["warnings"] = shown([_ended_before(str(reply.body["status"]))])
+        elif not run.state.finished and run.cancel is None:
+            reply.body["warnings"] = shown([_CLEANING_UP])
         return reply
+
+
+_CLEANING_UP = Notice(
+    "",
+    "only_cleaning_up",
+    "nothing was left to cancel but steps that clean up: they run to their end, or their timeout",
+)
 
 
 def _ended_before(status: str) -> Notice:
     text = f"nothing was left to cancel: the execution has ended with {status}"
     return Notice("", "already_ended", text)
-
-
-def _not_found(execution_id: str) -> NotFound:
-    return NotFound(
-        f"there is no execution {execution_id[:200]!r}: its id is the one that the start answered",
-        code="execution_not_found",
-    )

@@ -10,11 +10,11 @@ from pydantic_core import ErrorDetails
 
 from scheduler.api.body import pointer
 from scheduler.api.faults import Faults, kind_of, pointer_of, unknown_field
+from scheduler.api.job_graph import check_graph
 from scheduler.api.job_schedule import read_schedule, read_timezone
 from scheduler.api.job_steps import (
     WrittenStep,
     check_config,
-    check_graph,
     read_step,
 )
 from scheduler.api.job_wire import (
@@ -120,7 +120,7 @@ def without_view(document: Mapping[str, Json]) -> dict[str, Json]:
 
 def unused_fields(job: Job) -> list[Notice]:
     """What this version keeps and returns, but does not act upon yet."""
-    found = [
+    return [
         Notice(
             f"/{name}",
             "not_used_yet",
@@ -129,16 +129,6 @@ def unused_fields(job: Job) -> list[Notice]:
         for name in NOTIFICATIONS
         if getattr(job, name) is not None
     ]
-    found += [
-        Notice(
-            f"/steps/{place}/publish",
-            "not_used_yet",
-            "publish is kept, but this version hands no values to later steps yet",
-        )
-        for place, step in enumerate(job.steps)
-        if step.publish
-    ]
-    return found
 
 
 def without_nulls(document: Mapping[str, Json]) -> dict[str, Json]:

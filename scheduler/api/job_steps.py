@@ -1,7 +1,7 @@
 """The steps of a job as clients write them: spellings, own fields of their types, dependencies."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pydantic import ValidationError
@@ -10,8 +10,8 @@ from scheduler.api.body import pointer
 from scheduler.api.faults import Faults, did_you_mean, pointer_of, unknown_field
 from scheduler.api.job_wire import StepBody
 from scheduler.jobs import templates
-from scheduler.jobs.model import Json
-from steps.contract import StepConfig
+from scheduler.jobs.model import LONGEST_CALL_SECONDS, LONGEST_JOB_SECONDS, Json
+from steps.contract import DEFERRABLE, StepConfig, StepType
 from steps.registry import Registry, StepTypeNotFound
 
 STEP_FIELDS = frozenset(StepBody.model_fields)
@@ -74,7 +74,7 @@ def check_config(step: WrittenStep, registry: Registry, faults: Faults) -> None:
     if not isinstance(step_type, str):
         return
     try:
-        config_model = registry.get(step_type).Config
+        found = registry.get(step_type)
     except StepTypeNotFound as error:
         known = registry.names
         message = f"there is no step type {step_type[:64]!r}; the known ones are {', '.join(known)}"
@@ -83,8 +83,9 @@ def check_config(step: WrittenStep, registry: Registry, faults: Faults) -> None:
         hint = did_you_mean(step_type, known)
         faults.add(step.place("fields", "type"), "unknown_step_type", message + hint)
         return
-    _check_fields(step, step_type, config_model, faults)
-    _check_templates(step, config_model, faults)
+    _check_fields(step, step_type, found.Config, faults)
+    _check_templates(step, found.Config, faults)
+    _check_timeout(step, found, faults)
 
 
 def _check_fields(
@@ -113,65 +114,13 @@ def _check_templates(step: WrittenStep, config_model: type[StepConfig], faults: 
         faults.extend(look(value, step.place("config", name)))
 
 
-def check_graph(steps: Sequence[WrittenStep], faults: Faults) -> None:
-    """Checks that ids are unique, that `depends_on` names steps, and that no step awaits itself."""
-    ids: dict[str, WrittenStep] = {}
-    for step in steps:
-        step_id = step.fields["id"]
-        if not isinstance(step_id, str):
-            continue
-        if step_id in ids:
-            where = step.place("fields", "id")
-            message = f"{step_id!r} is the id of another step; give each its own"
-            faults.add(where, "duplicate_step_id", message)
-        ids.setdefault(step_id, step)
-    named = {id(step): _parents(step, ids, faults) for step in steps}
-    parents = {step_id: named[id(step)] for step_id, step in ids.items()}
-    cycle = _cycle(parents)
-    if cycle:
-        where = ids[cycle[0]].place("fields", "depends_on")
-        path = " → ".join(cycle)
-        faults.add(where, "dependency_cycle", f"the steps wait for each other in a circle: {path}")
-
-
-def _parents(step: WrittenStep, ids: Mapping[str, WrittenStep], faults: Faults) -> list[str]:
-    named = step.fields.get("depends_on")
-    if not isinstance(named, list):
-        return []
-    where = step.place("fields", "depends_on")
-    found = []
-    for place, step_id in enumerate(named):
-        if not isinstance(step_id, str) or faults.full:
-            continue
-        if step_id in ids:
-            found.append(step_id)
-            continue
-        message = f"there is no step {step_id[:64]!r} in this job{did_you_mean(step_id, ids)}"
-        faults.add(pointer(where, place), "unknown_step", message)
-    return found
-
-
-def _cycle(parents: Mapping[str, Sequence[str]]) -> list[str]:
-    """A path from a step back to itself, or an empty list."""
-    finished: set[str] = set()
-    for start in parents:
-        path: list[str] = []
-        if found := _walk(start, parents, path, finished):
-            return found
-    return []
-
-
-def _walk(
-    step_id: str, parents: Mapping[str, Sequence[str]], path: list[str], finished: set[str]
-) -> list[str]:
-    if step_id in path:
-        return [*path[path.index(step_id) :], step_id]
-    if step_id in finished:
-        return []
-    path.append(step_id)
-    for parent in parents[step_id]:
-        if found := _walk(parent, parents, path, finished):
-            return found
-    path.pop()
-    finished.add(step_id)
-    return []
+def _check_timeout(step: WrittenStep, step_type: StepType, faults: Faults) -> None:
+    timeout = step.fields.get("timeout")
+    if DEFERRABLE in step_type.capabilities or not isinstance(timeout, int | float):
+        return
+    if LONGEST_CALL_SECONDS < timeout <= LONGEST_JOB_SECONDS:
+        message = (
+            f"must be at most {LONGEST_CALL_SECONDS}: a step of type {step_type.type} works within"
+            " one call; only types that wait for outside work may take longer"
+        )
+        faults.add(step.place("fields", "timeout"), "out_of_range", message)

@@ -7,12 +7,18 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from scheduler.dispatch.ids import JOB_ID_PATTERN
-from scheduler.jobs.model import CatchUp, OnInterrupt, Overlap, RunIf, ScheduleType
+from scheduler.jobs.model import (
+    LONGEST_JOB_SECONDS,
+    CatchUp,
+    OnInterrupt,
+    Overlap,
+    RunIf,
+    ScheduleType,
+)
 
 MAX_STEPS = 100
 MAX_JOB_BYTES = 256 * 1024
 MAX_METADATA_BYTES = 16 * 1024
-LONGEST_STEP_SECONDS = 6_900
 _YEARS = (1970, 2999)
 
 # No control characters, line separators or overrides of the reading direction; one visible.
@@ -98,7 +104,7 @@ class StepBody(BaseModel):
     id: StepIdText
     name: Name | None = None
     type: str = Field(min_length=1, max_length=64)
-    timeout: float = Field(300, ge=1, le=LONGEST_STEP_SECONDS, allow_inf_nan=False)
+    timeout: float = Field(300, ge=1, le=LONGEST_JOB_SECONDS, allow_inf_nan=False)
     max_retries: int | None = Field(None, ge=0, le=20)
     retry_delay: float | None = Field(None, ge=1, le=3_600, allow_inf_nan=False)
     continue_on_failure: bool = False
@@ -120,7 +126,7 @@ class JobBody(WireBody):
     schedule: ScheduleBody | None = None
     max_retries: int = Field(0, ge=0, le=20)
     retry_delay: float = Field(30, ge=1, le=3_600, allow_inf_nan=False)
-    timeout_seconds: float = Field(3_600, ge=1, le=604_800, allow_inf_nan=False)
+    timeout_seconds: float = Field(3_600, ge=1, le=LONGEST_JOB_SECONDS, allow_inf_nan=False)
     max_parallel: int = Field(8, ge=1, le=50)
     priority: int = Field(0, ge=0, le=9)
     on_failure: NotificationBody | None = None

@@ -13,10 +13,13 @@ from scheduler.api.job_body import parse_job, unwrap_job
 from scheduler.api.job_changes import JobChanges, JobReply, asks_to_make_up, until_unraced
 from scheduler.api.job_view import job_document
 from scheduler.api.merge_patch import merge_patch
+from scheduler.api.paging import read_flag
 from scheduler.api.preconditions import check_match, check_none_match
 from scheduler.api.wire_model import read_model
 from scheduler.clock import Clock
+from scheduler.dispatch.ids import ExecutionId
 from scheduler.errors import Conflict, PreconditionFailed
+from scheduler.execution.cancel import Cancellation
 from scheduler.jobs.catalog import Catalog
 from scheduler.jobs.definitions import Definitions
 from scheduler.jobs.model import Job
@@ -34,6 +37,7 @@ class Jobs:
         catalog: Catalog,
         definitions: Definitions,
         changes: JobChanges,
+        cancellation: Cancellation,
         registry: Registry,
         audit: AuditLog,
         clock: Clock,
@@ -41,6 +45,7 @@ class Jobs:
         self._catalog = catalog
         self._definitions = definitions
         self._changes = changes
+        self._cancellation = cancellation
         self._registry = registry
         self._audit = audit
         self._clock = clock
@@ -265,21 +270,37 @@ class Jobs:
         return reply
 
     async def delete(
-        self, caller: Caller, principal: Principal, job_id: str, if_match: str | None
+        self,
+        caller: Caller,
+        principal: Principal,
+        job_id: str,
+        if_match: str | None,
+        query: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
-        """Deletes a job; its unfinished runs go on.
+        """Deletes a job; its unfinished runs go on, unless the query's `cancel` is true.
 
         Raises:
+            InvalidRequest: `cancel` is neither true nor false.
             NotFound: `job_not_found`.
             PreconditionFailed: `if_match` is not the stored version.
         """
+        cancels = read_flag(query or {}, "cancel")
         row = await self._catalog.require(job_id)
         principal.require_step_types(row.step_types)
         check_match(if_match, row.version)
+        cancelled: set[str] = set()
+        if cancels:  # before, so that a call that breaks off can be repeated
+            cancelled.update(await self._cancel_all(job_id, principal.id))
         await self._changes.announce_overdue(job_id)
         await self._catalog.delete(row)
+        if cancels:  # and what has started meanwhile
+            cancelled.update(await self._cancel_all(job_id, principal.id))
         await self._audit.record(caller, "delete_job", f"job:{job_id}")
-        return {"message": f"job {job_id} deleted", "job_id": job_id}
+        told = {"cancelled": sorted(cancelled)} if cancels else {}
+        return {"message": f"job {job_id} deleted", "job_id": job_id, **told}
+
+    async def _cancel_all(self, job_id: str, by: str) -> list[ExecutionId]:
+        return await self._cancellation.cancel_all(job_id, by, "its job was deleted")
 
 
 def _for_patch(job: Job, patch: Mapping[str, Any]) -> dict[str, Any]:

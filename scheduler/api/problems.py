@@ -18,6 +18,7 @@ from scheduler.errors import (
     NotAuthenticated,
     NotFound,
     PreconditionFailed,
+    RangeNotSatisfiable,
     RowTooLarge,
     ScheduleError,
     SchedulerError,
@@ -45,6 +46,7 @@ STATUS: dict[type[BaseException], int] = {
     ConflictingWrite: 409,
     IllegalTransition: 409,
     PreconditionFailed: 412,
+    RangeNotSatisfiable: 416,
     RowTooLarge: 413,
     IdempotencyKeyReused: 422,
     DefinitionLost: 500,
@@ -130,6 +132,8 @@ def _headers(error: Exception, code: str) -> dict[str, str]:
         headers["Retry-After"] = str(error.retry_after_seconds)
     if isinstance(error, MethodNotAllowed):
         headers["Allow"] = ", ".join(error.allowed)
+    if isinstance(error, RangeNotSatisfiable):
+        headers["Content-Range"] = f"bytes */{error.size}"
     if isinstance(error, NotAuthenticated):
         headers["WWW-Authenticate"] = CHALLENGE
     return headers

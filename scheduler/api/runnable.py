@@ -2,17 +2,37 @@
 
 import secrets
 from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from scheduler.api.faults import Faults
 from scheduler.api.job_body import parse_job, unwrap_job
 from scheduler.clock import Clock
 from scheduler.errors import Conflict, FieldError, InvalidRequest
+from scheduler.execution.rules.model import Run
+from scheduler.execution.rules.rerun import LONGEST_CHAIN, Rerun, rerun_of
+from scheduler.execution.rules.states import RunState
 from scheduler.jobs.catalog import Catalog
 from scheduler.jobs.definitions import Definitions
 from scheduler.jobs.model import Job
 from scheduler.security.principals import Principal, Role
 from steps.registry import Registry
+
+
+@dataclass(frozen=True, slots=True)
+class Startable:
+    """A job to be run: `definition` is its hash, None where it is not stored yet.
+
+    `inline`: its definition came with a call. `rerun`: what the run takes over from the execution
+    that it retries, which was for the instant `scheduled`.
+    """
+
+    job: Job
+    definition: str | None
+    inline: bool = False
+    rerun: Rerun | None = None
+    scheduled: datetime | None = None
 
 
 class Runnable:
@@ -44,10 +64,12 @@ class Runnable:
             )
         return await self._definitions.load(row.job_id, row.definition), row.definition
 
-    async def asked_for(
-        self, principal: Principal, body: Mapping[str, Any]
-    ) -> tuple[Job, str | None]:
-        """The job that a body names or holds; without a hash where the definition is not stored.
+    async def named(self, principal: Principal, job_id: str, *, force: bool) -> Startable:
+        """A stored job, as `load`."""
+        return Startable(*await self.load(principal, job_id, force=force))
+
+    async def asked_for(self, principal: Principal, body: Mapping[str, Any]) -> Startable:
+        """The job that a body names or holds.
 
         Raises:
             InvalidRequest: with every fault of the body.
@@ -59,8 +81,34 @@ class Runnable:
         """
         if "job_id" in body:
             job_id, force = _named(body)
-            return await self.load(principal, job_id, force=force)
-        return await self._inline(principal, body), None
+            return await self.named(principal, job_id, force=force)
+        return Startable(await self._inline(principal, body), None, inline=True)
+
+    async def again(self, principal: Principal, run: Run, *, force: bool) -> Startable:
+        """The job of an execution that is to be retried, with the definition that it had.
+
+        Raises:
+            NotFound: `job_not_found`: the job has been deleted.
+            Conflict: `job_disabled`, `execution_unfinished`, `nothing_to_retry`,
+                `retried_too_often`.
+            Forbidden: the caller has no right to one of the step types; an inline definition
+                needs the role author.
+            StorageUnavailable: storage cannot be reached.
+        """
+        _check_retriable(run)
+        if run.inline:
+            principal.require(Role.AUTHOR)
+        else:
+            await self.load(principal, run.job_id, force=force)
+        job = await self._definitions.load(run.job_id, run.definition)
+        principal.require_step_types(job.step_types)
+        return Startable(
+            job,
+            run.definition,
+            inline=run.inline,
+            rerun=rerun_of(run, job),
+            scheduled=run.scheduled_time,
+        )
 
     async def _inline(self, principal: Principal, body: Mapping[str, Any]) -> Job:
         principal.require(Role.AUTHOR)
@@ -81,6 +129,26 @@ class Runnable:
                 code="job_exists",
             )
         return job
+
+
+def _check_retriable(run: Run) -> None:
+    """Refuses the retry of an execution that has nothing to be done again."""
+    if not run.state.finished:
+        raise Conflict(
+            f"the execution is {run.state}: wait for its end, or cancel it first",
+            code="execution_unfinished",
+        )
+    if run.state in (RunState.SUCCESS, RunState.SKIPPED) or not run.steps:
+        raise Conflict(
+            f"the execution has ended with {run.state}, so there is nothing to try again: run the"
+            " job anew",
+            code="nothing_to_retry",
+        )
+    if len(run.retried) >= LONGEST_CHAIN:
+        raise Conflict(
+            f"the execution is the {LONGEST_CHAIN}th retry in a row: run the job anew",
+            code="retried_too_often",
+        )
 
 
 def _named(body: Mapping[str, Any]) -> tuple[str, bool]:

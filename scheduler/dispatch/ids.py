@@ -46,6 +46,11 @@ class ExecutionKey:
         return f"r:{inverted(self.time)}:{self.execution_id}"
 
     @property
+    def retry_rows(self) -> str:
+        """The prefix of the row keys that name its retries."""
+        return f"t:{inverted(self.time)}:{self.execution_id}:"
+
+    @property
     def step_rows(self) -> str:
         """The prefix of the row keys of its steps."""
         return f"s:{inverted(self.time)}:{self.execution_id}:"
@@ -101,6 +106,7 @@ class Trigger(StrEnum):
     SCHEDULE = "schedule"
     MANUAL = "manual"
     BACKFILL = "backfill"
+    RETRY = "retry"
 
 
 SHARDS = tuple("0123456789abcdef")

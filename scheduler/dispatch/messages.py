@@ -29,13 +29,14 @@ class Message:
 
     `due`: not before this instant. What saves its reader a look where it still holds: of a start,
     `etag` and `revision`, the versions of the `run:` row and of the job; of a step, `run` and
-    `etag`, the run row's text and version.
+    `etag`, the run row's text and version. `look`: of an attempt that waits, the how manieth look.
     """
 
     kind: MessageKind
     execution_id: ExecutionId | None = None
     step: str | None = None
     attempt: int | None = None
+    look: int | None = None
     due: datetime | None = None
     etag: str | None = None
     revision: str | None = None
@@ -80,12 +81,13 @@ def _message(fields: dict[str, object]) -> Message:
     if key is None:
         raise ValueError("execution_id")
     due = fields.get("due")
-    attempt = fields.get("attempt")
+    attempt, look = fields.get("attempt"), fields.get("look")
     return Message(
         kind=kind,
         execution_id=key.execution_id,
         step=_text(fields["step"]) if kind is MessageKind.STEP else None,
         attempt=int(attempt) if isinstance(attempt, int) else None,
+        look=int(look) if isinstance(look, int) else None,
         due=_instant(due) if due is not None else None,
         etag=_text(fields["etag"]) if "etag" in fields else None,
         revision=_text(fields["revision"]) if "revision" in fields else None,

@@ -181,6 +181,16 @@ class RunIndex:
         rows = self._zones.query(zone_queue, start, end, select=["v"])
         return {ExecutionId(row.key.removeprefix(PREFIX)) async for row in rows}
 
+    async def of_job(self, zone_queue: str, job_id: str) -> list[ExecutionId]:
+        """The unfinished runs of a job in a zone.
+
+        Raises:
+            StorageUnavailable: storage cannot be reached.
+        """
+        prefix = f"{PREFIX}{job_id}."
+        rows = self._zones.query(zone_queue, prefix, after(prefix), select=["v"])
+        return [ExecutionId(row.key.removeprefix(PREFIX)) async for row in rows]
+
     async def place(self, zone_queue: str, entry: RunEntry, place: Place, now: datetime) -> None:
         """Says where a run is that holds no slot and waits for none, if its row is as it was read.
 

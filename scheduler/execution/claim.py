@@ -23,7 +23,8 @@ class Claim:
     @property
     def begins_run(self) -> bool:
         """Whether it is the very first attempt of its execution."""
-        return sum(step.attempt for step in self.run.value.steps) == 1
+        steps = self.run.value.steps
+        return sum(step.attempt for step in steps if step.copied is None) == 1
 
     @property
     def due(self) -> datetime:

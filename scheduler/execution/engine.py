@@ -17,11 +17,11 @@ from scheduler.dispatch.messages import Message, MessageKind, decode
 from scheduler.dispatch.queue_names import poison_queue_name
 from scheduler.errors import RowTooLarge, StorageUnavailable, UnreadableMessage
 from scheduler.execution.admission.slots import Moved
-from scheduler.execution.attempt import Attempts
+from scheduler.execution.attempts.attempt import Attempts
+from scheduler.execution.attempts.lease import Lease
 from scheduler.execution.claim import Claim, Recorded
 from scheduler.execution.claims import Claims
 from scheduler.execution.followers import Followers
-from scheduler.execution.lease import Lease
 from scheduler.execution.prepared import Prepared
 from scheduler.execution.receive import StepReceiver
 from scheduler.execution.rules.outcome import Outcome
@@ -179,11 +179,12 @@ class Engine:
         if outcome is None or recorded is None:
             log.warning("the attempt no longer counts", extra={"action": "record_refused"})
             return
+        waits = outcome.look_at is not None
         log.info(
-            "step ended: %s",
-            outcome.error_code or "success",
+            "step %s",
+            "waits" if waits else f"ended: {outcome.error_code or 'success'}",
             extra={
-                "action": "step_ended",
+                "action": "step_waits" if waits else "step_ended",
                 "status": recorded.run.steps[claim.place].status,
                 "error_code": outcome.error_code,
                 "duration_ms": round((self._clock.now() - began).total_seconds() * 1000),

@@ -11,7 +11,7 @@ from scheduler.execution.admission.slots import Granted
 from scheduler.execution.claim import Recorded
 from scheduler.execution.rules.graph import Graph
 from scheduler.execution.rules.model import Run, StepState
-from scheduler.execution.rules.states import RunState, StepStatus
+from scheduler.execution.rules.states import StepStatus
 from scheduler.execution.settle import Settlement
 from scheduler.execution.snapshot import snapshot_of
 from scheduler.execution.store import ExecutionStore
@@ -57,7 +57,7 @@ class Followers:
         else:
             # Each of several claims changes the run row: its text would be old for all but one.
             await self.send_steps(run, places)
-        if run.state is RunState.RETRYING:
+        if run.sleeps:
             await self.rest(run)
 
     async def send_steps(self, run: Run, places: tuple[int, ...]) -> None:
@@ -87,11 +87,11 @@ class Followers:
         places = tuple(
             place
             for place, step in enumerate(run.steps)
-            if step.status is StepStatus.RETRYING
+            if step.status.sleeps
             or (
                 step.status is StepStatus.PENDING
                 and step.sent
-                and graph.startable(place, run.steps)
+                and graph.startable(place, run.steps, out_of_time=run.out_of_time)
             )
         )
         await self.send_steps(run, places)
@@ -127,10 +127,12 @@ def running_message(run: Run, step: StepState) -> Message:
 
 
 def step_message(run: Run, step: StepState) -> Message:
-    """The message that starts a step's next attempt."""
+    """The message that starts a step's next attempt, or the next look of one that waits."""
+    waits = step.status is StepStatus.WAITING
     return Message(
         kind=MessageKind.STEP,
         execution_id=run.execution_id,
         step=step.id,
-        attempt=step.attempt + 1,
+        attempt=step.attempt if waits else step.attempt + 1,
+        look=step.looks + 1 if waits else None,
     )

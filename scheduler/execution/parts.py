@@ -9,12 +9,15 @@ from scheduler.dispatch.queue_names import relay_queue_name
 from scheduler.dispatch.run_index import RunIndex
 from scheduler.execution.admission.admission import Admission
 from scheduler.execution.admission.holdings import Holdings
-from scheduler.execution.attempt import Attempts
+from scheduler.execution.attempts.attempt import Attempts
+from scheduler.execution.attempts.calls import StepCalls
+from scheduler.execution.attempts.outputs import Outputs
+from scheduler.execution.attempts.published import PublishedValues
 from scheduler.execution.cancel import Cancellation
 from scheduler.execution.claims import Claims
 from scheduler.execution.engine import Engine
+from scheduler.execution.erasing import Eraser
 from scheduler.execution.followers import Followers
-from scheduler.execution.outputs import Outputs
 from scheduler.execution.receive import StepReceiver
 from scheduler.execution.relay import Relay
 from scheduler.execution.settle import Settlement
@@ -169,7 +172,7 @@ class ExecutionParts:
                 clock=self._clock,
             ),
             attempts=Attempts(
-                self._registry,
+                StepCalls(self._registry, PublishedValues(self._store), self._clock),
                 Outputs(self._storage.outputs, self._redactor),
                 self._redactor,
                 self._settings,
@@ -201,7 +204,28 @@ class ExecutionParts:
     def cancellation(self) -> Cancellation:
         """Cancels executions."""
         return Cancellation(
-            self._store, self._settlement, self._dispatcher, self._settings, self._clock
+            self._store,
+            self._runs,
+            self._definitions,
+            self._followers,
+            self._settlement,
+            self._dispatcher,
+            self._settings,
+            self._clock,
+        )
+
+    @cached_property
+    def eraser(self) -> Eraser:
+        """Erases executions."""
+        return Eraser(
+            store=self._store,
+            executions=self._storage.executions,
+            days=self._storage.days,
+            outputs=self._storage.outputs,
+            definitions=self._definitions,
+            settlement=self._settlement,
+            catalog=self._catalog,
+            clock=self._clock,
         )
 
     @cached_property

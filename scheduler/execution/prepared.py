@@ -21,24 +21,26 @@ class Prepared:
 
 
 def next_places(run: Run, job: Job, now: datetime) -> tuple[int, ...]:
-    """The places that may be claimed now: retries that are due, then steps that are ready."""
+    """The places that may be claimed now: tries and looks that are due, then what is ready."""
     due = tuple(
         place
         for place, step in enumerate(run.steps)
-        if step.status is StepStatus.RETRYING and step.wake_at is not None and step.wake_at <= now
+        if step.status.sleeps and step.wake_at is not None and step.wake_at <= now
     )
     graph = Graph(job)
     sent = tuple(
         place
         for place, step in enumerate(run.steps)
-        if step.status is StepStatus.PENDING and step.sent and graph.startable(place, run.steps)
+        if step.status is StepStatus.PENDING
+        and step.sent
+        and graph.startable(place, run.steps, out_of_time=run.out_of_time)
     )
-    return (*due, *sent, *graph.progress(run.steps).ready)
+    return (*due, *sent, *graph.progress(run.steps, out_of_time=run.out_of_time).ready)
 
 
 def with_sent(run: Run, job: Job, places: tuple[int, ...]) -> Run:
     """The run with these pending steps marked as sent, and those skipped that can never run."""
-    steps = Graph(job).progress(run.steps).steps
+    steps = Graph(job).progress(run.steps, out_of_time=run.out_of_time).steps
     marked = tuple(
         replace(step, sent=True) if place in places and step.status is StepStatus.PENDING else step
         for place, step in enumerate(steps)

@@ -55,9 +55,11 @@ def run_columns(run: Run) -> dict[str, Value]:
         "message": run.message,
         "counted_from": run.counted_from,
         "cancel": _text_of(run.cancel),
+        "out_of_time": run.out_of_time or None,
         "requested_by": run.requested_by,
         "inline": run.inline,
         "followed": run.followed or None,
+        "retried": " ".join(run.retried) or None,
         "steps": json.dumps(steps, separators=(",", ":"), default=plain_json),
     }
 
@@ -86,9 +88,11 @@ def run_of(row: Row) -> Run:
         message=str(values.get("message") or ""),
         counted_from=optional_instant(values.get("counted_from")),
         cancel=_cancel_of(optional_text(values.get("cancel"))),
+        out_of_time=bool(values.get("out_of_time")),
         requested_by=str(values.get("requested_by") or ""),
         inline=bool(values.get("inline")),
         followed=bool(values.get("followed")),
+        retried=tuple(ExecutionId(one) for one in str(values.get("retried") or "").split()),
         steps=tuple(_step_state(step) for step in json.loads(str(values["steps"]))),
     )
 
@@ -111,18 +115,21 @@ def step_columns(record: StepRecord) -> dict[str, Value]:
         "start_time": record.start_time,
         "end_time": record.end_time,
         "output": record.output,
+        "output_is_text": record.output_is_text or None,
         "output_truncated": record.output_truncated,
         "output_blob": record.output_blob,
         "error_code": record.error_code,
         "error_message": record.error_message,
         "metadata": json.dumps(dict(record.metadata or {}), ensure_ascii=False),
+        "waiting_state": record.waiting_state,
+        "published": _json(record.published),
     }
 
 
 def step_of(row: Row) -> StepRecord:
     """Reads a step row."""
     values = row.values
-    metadata = values.get("metadata")
+    metadata, published = values.get("metadata"), values.get("published")
     return StepRecord(
         id=StepId(str(values["id"])),
         name=str(values["name"]),
@@ -135,12 +142,19 @@ def step_of(row: Row) -> StepRecord:
         start_time=optional_instant(values.get("start_time")),
         end_time=optional_instant(values.get("end_time")),
         output=optional_text(values.get("output")),
+        output_is_text=bool(values.get("output_is_text")),
         output_truncated=bool(values.get("output_truncated")),
         output_blob=optional_text(values.get("output_blob")),
         error_code=optional_text(values.get("error_code")),
         error_message=optional_text(values.get("error_message")),
         metadata=json.loads(str(metadata)) if metadata else None,
+        waiting_state=optional_text(values.get("waiting_state")),
+        published=json.loads(str(published)) if published else None,
     )
+
+
+def _json(value: Mapping[str, Any] | None) -> str | None:
+    return None if value is None else json.dumps(dict(value), ensure_ascii=False)
 
 
 def _text_of(cancel: CancelRequest | None) -> str | None:
@@ -164,13 +178,16 @@ def _compact(step: StepState) -> dict[str, Any]:
 
 
 def _step_state(document: Mapping[str, Any]) -> StepState:
-    wake_at = document.get("wake_at")
+    instants = {
+        name: datetime.fromisoformat(document[name]) if document.get(name) else None
+        for name in ("wake_at", "wait_until")
+    }
     return StepState(
         **{
             **known_fields(StepState, document),
             "id": StepId(document["id"]),
             "status": StepStatus(document.get("status", StepStatus.PENDING)),
-            "wake_at": datetime.fromisoformat(wake_at) if wake_at else None,
+            **instants,
         }
     )
 

@@ -88,7 +88,6 @@ class Settlement:
 
     async def _list_by_day(self, run: Run) -> None:
         end = run.end_time or run.progress_at
-        key = f"{inverted(end)}:{run.execution_id}"
         columns: dict[str, Value] = {
             "v": 1,
             "execution_id": run.execution_id,
@@ -97,14 +96,13 @@ class Settlement:
             "timezone": run.timezone,
             "state": run.state,
             "trigger": run.trigger,
+            "retried": " ".join(run.retried[-1:]) or None,
             "scheduled_time": run.scheduled_time,
             "start_time": run.start_time,
             "end_time": end,
         }
-        day = f"{end:%Y%m%d}"
-        await self._days.commit(day, [Upsert(key, columns)])
-        if run.state is not RunState.SUCCESS:
-            await self._days.commit(f"{day}!", [Upsert(key, columns)])
+        for day, key in day_entries(run):
+            await self._days.commit(day, [Upsert(key, columns)])
 
     async def start_queued(self, job_id: str) -> None:
         """Makes the run that has queued longest its job's active one, and sends its start.
@@ -151,6 +149,13 @@ class Settlement:
     async def _send_start(self, timezone: str, execution_id: ExecutionId) -> None:
         message = Message(kind=MessageKind.START, execution_id=execution_id)
         await self._dispatcher.send(timezone, message)
+
+
+def day_entries(run: Run) -> list[tuple[str, str]]:
+    """Where a finished execution stands in the lists of days: partitions and row keys."""
+    end = run.end_time or run.progress_at
+    day, key = f"{end:%Y%m%d}", f"{inverted(end)}:{run.execution_id}"
+    return [(day, key), *([] if run.state is RunState.SUCCESS else [(f"{day}!", key)])]
 
 
 def _granted(run: Run) -> Granted | None:

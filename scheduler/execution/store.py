@@ -1,19 +1,31 @@
 """Reads and writes executions: run row and step rows, in the partition of their job."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from scheduler.dispatch.ids import ExecutionId, ExecutionKey, key_of
-from scheduler.errors import ConflictingWrite
+from scheduler.errors import ConflictingWrite, NotFound, StorageUnavailable
+from scheduler.execution.latest import Latest
 from scheduler.execution.records import run_columns, run_of, step_columns, step_of
 from scheduler.execution.rules.model import Run, StepRecord
 from scheduler.execution.rules.states import RunState
 from scheduler.storage.keys import after, inverted
-from scheduler.storage.tables import Change, Delete, Insert, Merge, Replace, Table
+from scheduler.storage.tables import (
+    Change,
+    Delete,
+    Insert,
+    Merge,
+    Replace,
+    Row,
+    Table,
+    Upsert,
+)
 
 CURRENT = "!current"
 QUEUE_PREFIX = "!queue:"
+_READ_AT_ONCE = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +47,7 @@ class ExecutionStore:
 
     def __init__(self, executions: Table) -> None:
         self._executions = executions
+        self.latest = Latest[Stored[Run]]()
 
     async def run(self, execution_id: ExecutionId) -> Stored[Run] | None:
         """Reads a run row, or None.
@@ -44,18 +57,59 @@ class ExecutionStore:
         """
         key = key_of(execution_id)
         row = await self._executions.get(key.job_id, key.run_row)
-        return None if row is None else Stored(run_of(row), row.etag)
+        if row is None:
+            return None
+        stored = Stored(run_of(row), row.etag)
+        if not stored.value.state.finished:
+            self.latest.read(execution_id, stored)
+        return stored
+
+    def _written(self, run: Run, etags: Sequence[str]) -> Stored[Run]:
+        stored = Stored(run, etags[0], tuple(etags[1:]))
+        if run.state.finished:
+            self.latest.forget(run.execution_id)
+        else:
+            self.latest.wrote(run.execution_id, stored)
+        return stored
+
+    async def run_rows(
+        self, keys: Sequence[ExecutionKey], columns: Sequence[str]
+    ) -> list[Row | None]:
+        """These columns of run rows; None for each that is not there.
+
+        Raises:
+            StorageUnavailable: storage cannot be reached.
+        """
+        gate = asyncio.Semaphore(_READ_AT_ONCE)
+
+        async def row(key: ExecutionKey) -> Row | None:
+            async with gate:
+                return await self._executions.get(key.job_id, key.run_row, columns)
+
+        return list(await asyncio.gather(*map(row, keys)))
 
     async def create(self, run: Run, changes: Sequence[Change] = ()) -> Stored[Run]:
         """Makes an execution, with other rows of its job in the same transaction.
 
+        One that is a retry is entered with all executions that it retries, and these must be there.
+
         Raises:
             ConflictingWrite: index 0: it exists; else of the other changes, counted from 1.
+            NotFound: `execution_not_found`: what it retries has been erased meanwhile.
             StorageUnavailable: storage cannot be reached.
         """
         insert = Insert(run.key.run_row, run_columns(run))
-        etags = await self._executions.commit(run.job_id, [insert, *changes])
-        return Stored(run, etags[0], tuple(etags[1:]))
+        try:
+            etags = await self._executions.commit(
+                run.job_id, [insert, *changes, *_retry_entries(run)]
+            )
+        except ConflictingWrite as error:
+            if error.index <= len(changes):
+                raise
+            raise NotFound(
+                "the execution that was to be retried has been erased", code="execution_not_found"
+            ) from None
+        return self._written(run, etags)
 
     async def save(self, run: Run, etag: str, changes: Sequence[Change] = ()) -> Stored[Run]:
         """Replaces an execution of this version, with other rows in the same transaction.
@@ -65,8 +119,12 @@ class ExecutionStore:
             StorageUnavailable: storage cannot be reached.
         """
         replace = Replace(run.key.run_row, run_columns(run), etag)
-        etags = await self._executions.commit(run.job_id, [replace, *changes])
-        return Stored(run, etags[0], tuple(etags[1:]))
+        try:
+            etags = await self._executions.commit(run.job_id, [replace, *changes])
+        except (ConflictingWrite, StorageUnavailable):
+            self.latest.is_old(run.execution_id)
+            raise
+        return self._written(run, etags)
 
     async def go_on(self, run: Run, etag: str, changes: Sequence[Change] = ()) -> Stored[Run]:
         """Saves an execution; one that has ended also stops being its job's active one.
@@ -83,6 +141,20 @@ class ExecutionStore:
             if error.index <= len(changes):
                 raise
             return await self.save(run, etag, changes)
+
+    async def retries(self, key: ExecutionKey, *, direct: bool = True) -> list[ExecutionId]:
+        """The executions that are retries of one, the first first; not only `direct`: of these too.
+
+        Raises:
+            StorageUnavailable: storage cannot be reached.
+        """
+        prefix = key.retry_rows
+        rows = self._executions.query(key.job_id, prefix, after(prefix), select=["direct"])
+        return [
+            ExecutionId(row.key.removeprefix(prefix))
+            async for row in rows
+            if row.values.get("direct") or not direct
+        ]
 
     async def states(
         self, job_id: str, first: datetime, last: datetime
@@ -160,6 +232,20 @@ class ExecutionStore:
             await self._executions.commit(job_id, [Delete(key, None)])
         except ConflictingWrite:
             return
+
+
+def _retry_entries(run: Run) -> list[Change]:
+    """The entries of a retry with what it retries, and that those it takes steps from are there."""
+    if not run.retried:
+        return []
+    copied = {run.retried[step.copied] for step in run.steps if step.copied is not None}
+    sources = [key_of(one) for one in run.retried]
+    entries: list[Change] = [
+        Upsert(f"{key.retry_rows}{run.execution_id}", {"v": 1, "direct": key is sources[-1]})
+        for key in sources
+    ]
+    guarded = sorted(copied | {run.retried[-1]})
+    return [*entries, *(Merge(key_of(one).run_row, {}, None) for one in guarded)]
 
 
 def insert_step(key: ExecutionKey, place: int, record: StepRecord) -> Change:

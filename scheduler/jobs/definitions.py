@@ -54,6 +54,15 @@ class Definitions:
         self._remember(job, name)
         return job
 
+    async def delete(self, job_id: str, name: str) -> None:
+        """Removes the definition with this hash.
+
+        Raises:
+            StorageUnavailable: storage cannot be reached.
+        """
+        self._cache.pop((job_id, name), None)
+        await self._blobs.delete(f"{job_id}/{name}")
+
     def _remember(self, job: Job, name: str) -> None:
         self._cache[job.id, name] = job
         self._cache.move_to_end((job.id, name))

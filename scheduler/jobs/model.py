@@ -13,6 +13,10 @@ from typing import Any, NewType, Self
 
 JobId = NewType("JobId", str)
 StepId = NewType("StepId", str)
+LONGEST_CALL_SECONDS = 6_900
+"""Of a step's code: the host ends a call after two hours. What takes longer has to be deferrable.
+"""
+LONGEST_JOB_SECONDS = 604_800
 Json = Any
 """A JSON value: None, bool, int, float, str, list or dict of these."""
 
@@ -87,6 +91,11 @@ class StepSpec:
     depends_on: tuple[StepId, ...] | None = None
     run_if: RunIf = RunIf.SUCCESS
     publish: tuple[str, ...] = ()
+
+    @property
+    def cleans_up(self) -> bool:
+        """Whether it also runs after a failure, a cancel or the end of the job's time."""
+        return self.run_if is not RunIf.SUCCESS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

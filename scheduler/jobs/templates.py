@@ -9,16 +9,18 @@ A closed grammar, nothing is evaluated: `{{ name offset? (:format)? }}`.
 - A format, on dates and times, is text with the directives `%Y %y %m %d %j %B %b %A %a %u %w %V %G
   %H %I %M %S %p %%`, for times also `%z %:z %Z`.
 - `execution_id`, `job_id`, `job_name`, `timezone` are text; `attempt` counts from 1.
+- `steps.<id>.<value>` is a value that a step before this one has published.
 - `{{{{` is a plain `{{`.
 
-A string that is nothing but `{{attempt}}` is rendered as a number, so that it can be bound as one;
-all else is rendered as text.
+A string that is nothing but `{{attempt}}` is rendered as a number, so that it can be bound as one,
+and one that is nothing but a published value as that value with its type; all else is text.
 """
 
 import difflib
+import json
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import NoReturn, TypeGuard
 from zoneinfo import ZoneInfo
@@ -44,6 +46,9 @@ _EXPRESSION = re.compile(
     r"(?::(?P<format>.*))?",
     re.ASCII | re.DOTALL,
 )
+_PUBLISHED = re.compile(
+    r"\s*steps\s*\.\s*(?P<step>[A-Za-z_]\w*)\s*\.\s*(?P<value>[A-Za-z_]\w*)\s*", re.ASCII
+)
 _DIRECTIVE = re.compile(r"%(:z|.?)", re.DOTALL)
 _DATE_DIRECTIVES = frozenset("YymdjBbAauwVGHIMSp%")
 _TIME_DIRECTIVES = _DATE_DIRECTIVES | {"z", ":z", "Z"}
@@ -55,7 +60,8 @@ _LONGEST_OFFSET = timedelta(days=36_600)
 class TemplateValues:
     """What the names stand for in one attempt of a step; instants are aware.
 
-    `scheduled_time` is when the execution was due or asked for, `now` when it started.
+    `scheduled_time` is when the execution was due or asked for, `now` when it started; `published`
+    the values of the steps before this one, by step id and name.
     """
 
     scheduled_time: datetime
@@ -65,6 +71,7 @@ class TemplateValues:
     job_name: str
     timezone: str
     attempt: int
+    published: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
 
 
 class TemplateError(ValueError):
@@ -82,6 +89,14 @@ class _Template:
     offset: timedelta
     by_calendar: bool
     format: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """That a template names a value which a step publishes: `{{steps.<step>.<value>}}`."""
+
+    step: str
+    value: str
 
 
 def check(value: Json, pointer: str) -> list[FieldError]:
@@ -112,11 +127,25 @@ def refuse(value: Json, pointer: str) -> list[FieldError]:
     ]
 
 
+def references(value: Json, pointer: str = "") -> Iterator[tuple[str, Reference]]:
+    """Every published value that a JSON value names, with the pointer of the string it stands in.
+
+    What cannot be read is left out: `check` tells of it.
+    """
+    for place, text in _strings(value, pointer, 0):
+        try:
+            parts = list(_parts(text or ""))
+        except TemplateError:
+            continue
+        yield from ((place, part) for part in parts if isinstance(part, Reference))
+
+
 def render(value: Json, values: TemplateValues) -> Json:
     """The value with every template replaced; what holds none comes back as it is.
 
     Raises:
         TemplateError: a template that `check` would have refused.
+        ValueNotPublished: it names a value that is not among those published.
     """
     if isinstance(value, str):
         return _render_text(value, values) if "{{" in value else value
@@ -160,10 +189,15 @@ def _named(text: str, start: int) -> bool:
 def _render_text(text: str, values: TemplateValues) -> Json:
     parts = list(_parts(text))
     rendered = [part if isinstance(part, str) else _render(part, values) for part in parts]
-    return rendered[0] if len(rendered) == 1 else "".join(map(str, rendered))
+    return rendered[0] if len(rendered) == 1 else "".join(map(_text, rendered))
 
 
-def _parts(text: str) -> Iterator[str | _Template]:
+def _text(value: Json) -> str:
+    """A published value within a text: null, true and false as JSON has them."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _parts(text: str) -> Iterator[str | _Template | Reference]:
     """The text as plain strings and templates, in order."""
     start = 0
     if "{{" in text and len(text.encode("utf-8", "surrogatepass")) > LONGEST_TEXT:
@@ -185,7 +219,10 @@ def _parts(text: str) -> Iterator[str | _Template]:
         yield text[start:]
 
 
-def _parse(text: str, column: int) -> _Template:
+def _parse(text: str, column: int) -> _Template | Reference:
+    published = _PUBLISHED.fullmatch(text)
+    if published is not None:
+        return Reference(published["step"], published["value"])
     match = _EXPRESSION.fullmatch(text)
     if match is None or match["name"] not in NAMES:
         _fail_name(text.strip(), column)
@@ -227,9 +264,11 @@ def _check_format(text: str, kind: str, column: int) -> None:
 
 
 def _fail_name(text: str, column: int) -> NoReturn:
-    if re.match(r"secret\s*:|steps\s*\.", text):
-        message = "references to secrets and to values of other steps are not available"
-        _fail("unknown_template", column, message)
+    if re.match(r"steps\b", text):
+        message = f"'{text[:LONGEST_FORMAT]}' cannot be read; write {{{{steps.<id>.<value>}}}}"
+        _fail("invalid_template", column, message)
+    if re.match(r"secret\s*:", text):
+        _fail("unknown_template", column, "references to secrets are not available")
     word = re.match(r"\w*", text, re.ASCII)
     name = word[0] if word else ""
     shown = text[:LONGEST_FORMAT]
@@ -245,7 +284,20 @@ def _fail(code: str, column: int, message: str) -> NoReturn:
     raise TemplateError(code, column, message)
 
 
-def _render(template: _Template, values: TemplateValues) -> str | int:
+class ValueNotPublished(LookupError):
+    """A template names a value that its step has not published."""
+
+    def __init__(self, reference: Reference) -> None:
+        super().__init__(f"{reference.step}.{reference.value}")
+        self.reference = reference
+
+
+def _render(template: _Template | Reference, values: TemplateValues) -> Json:
+    if isinstance(template, Reference):
+        published = values.published.get(template.step, {})
+        if template.value not in published:
+            raise ValueNotPublished(template)
+        return published[template.value]
     name, text = template.name, template.format
     if name in DATES:
         day = _date(name, values) + template.offset

@@ -47,18 +47,45 @@ class Container:
         except ResourceExistsError:
             return
 
-    async def get(self, name: str) -> bytes | None:
-        """Reads a blob, or None when there is none.
+    async def get(
+        self, name: str, *, offset: int | None = None, length: int | None = None
+    ) -> bytes | None:
+        """Reads a blob, or a part of it, or None when there is none; offset and length in bytes.
 
         Raises:
             StorageUnavailable: storage cannot be reached.
         """
         with storage_failures(f"read blob {self._name}/{name}"):
             try:
-                download = await self._client.download_blob(name)
+                download = await self._client.download_blob(name, offset=offset, length=length)
                 return bytes(await download.readall())
             except ResourceNotFoundError:
                 return None
+
+    async def size(self, name: str) -> int | None:
+        """The size of a blob in bytes, or None when there is none.
+
+        Raises:
+            StorageUnavailable: storage cannot be reached.
+        """
+        with storage_failures(f"look at blob {self._name}/{name}"):
+            try:
+                properties = await self._client.get_blob_client(name).get_blob_properties()
+            except ResourceNotFoundError:
+                return None
+        return int(properties.size)
+
+    async def names(self, prefix: str) -> list[str]:
+        """The names of all blobs that begin so.
+
+        Raises:
+            StorageUnavailable: storage cannot be reached.
+        """
+        with storage_failures(f"list blobs {self._name}/{prefix}"):
+            try:
+                return [one async for one in self._client.list_blob_names(name_starts_with=prefix)]
+            except ResourceNotFoundError:
+                return []
 
     async def delete(self, name: str) -> None:
         """Removes a blob; one that is not there is no error.

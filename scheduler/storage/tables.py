@@ -4,6 +4,7 @@ import secrets
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from http import HTTPStatus
 from typing import Any
 
 from azure.core import MatchConditions
@@ -81,6 +82,18 @@ class Delete:
 type Change = Insert | Upsert | Replace | Merge | Delete
 
 
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What one query read, and the token by which the next goes on; None at the end."""
+
+    rows: list[Row]
+    following: str | None
+
+
+class UnknownToken(Exception):
+    """The service has not given out the token that a query was to go on by."""
+
+
 class Table:
     """One table, made at its first use."""
 
@@ -88,15 +101,17 @@ class Table:
         self._client = client
         self._name: str = client.table_name
 
-    async def get(self, partition: str, key: str) -> Row | None:
-        """Reads one row, or None when there is none.
+    async def get(self, partition: str, key: str, select: Sequence[str] = ()) -> Row | None:
+        """Reads one row, or these columns of it, or None when there is none.
 
         Raises:
             StorageUnavailable: storage cannot be reached.
         """
         with storage_failures(f"get {self._name} {partition} {key}"):
             try:
-                entity = await self._client.get_entity(partition, key)
+                entity = await self._client.get_entity(
+                    partition, key, select=["PartitionKey", "RowKey", *select] if select else None
+                )
             except ResourceNotFoundError:
                 return None
         return _row(entity)
@@ -132,6 +147,69 @@ class Table:
                         return
             except ResourceNotFoundError:
                 return
+
+    async def page(
+        self,
+        partition: str,
+        start: str,
+        end: str,
+        *,
+        limit: int,
+        select: Sequence[str] = (),
+        where: Mapping[str, Sequence[str]] | None = None,
+        token: str = "",
+    ) -> Page:
+        """One page of storage of the rows with `start <= key < end`, in key order.
+
+        `token` is what an earlier page of the same query named as the following one.
+
+        With `where`, only rows in which each named column has one of its values: the service reads
+        the others, too, and may answer a page with few rows of many.
+
+        Raises:
+            UnknownToken: the service does not know it.
+            StorageUnavailable: storage cannot be reached.
+        """
+        text = "PartitionKey eq @partition and RowKey ge @start and RowKey lt @end"
+        parameters = {"partition": partition, "start": start, "end": end}
+        for column, values in (where or {}).items():
+            names = [f"{column}{number}" for number in range(len(values))]
+            parameters |= dict(zip(names, values, strict=True))
+            # The SDK finds a parameter's name between blanks only.
+            text += " and ( " + " or ".join(f"{column} eq @{name}" for name in names) + " )"
+        pages = self._client.query_entities(
+            text,
+            parameters=parameters,
+            select=["PartitionKey", "RowKey", *select] if select else None,
+            results_per_page=limit,
+        ).by_page(_token_of(token))
+        with storage_failures(f"page {self._name} {partition} {start}"):
+            try:
+                rows = [_row(entity) async for entity in await anext(pages)]
+            except (ResourceNotFoundError, StopAsyncIteration):
+                return Page([], None)
+            except HttpResponseError as error:
+                if token and error.status_code == HTTPStatus.BAD_REQUEST:
+                    raise UnknownToken from error
+                raise
+        return Page(rows, _text_of(getattr(pages, "continuation_token", None)))
+
+    async def first_partition(self) -> str | None:
+        """The least partition key of the table; None when the table is empty.
+
+        Raises:
+            StorageUnavailable: storage cannot be reached.
+        """
+        columns = ["PartitionKey", "RowKey"]
+        pages = self._client.list_entities(select=columns, results_per_page=1).by_page()
+        with storage_failures(f"look for the first partition of {self._name}"):
+            try:
+                async for page in pages:  # after a purge the service may answer empty ones first
+                    async for entity in page:
+                        return str(entity["PartitionKey"])
+            except ResourceNotFoundError:
+                return None
+        return None
 
     async def commit(self, partition: str, changes: Sequence[Change]) -> list[str]:
         """Makes all the changes, or none, in one transaction; returns the rows' new ETags.
@@ -214,6 +292,16 @@ def _stored(value: str | int | float | bool | datetime) -> object:
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= _INT32:
         return EntityProperty(value, EdmType.INT64)
     return value
+
+
+def _token_of(text: str) -> Any:  # noqa: ANN401
+    """The service's own form of a page's token."""
+    partition, _, row = text.partition(" ")
+    return {"PartitionKey": partition, "RowKey": row or None} if text else None
+
+
+def _text_of(token: Mapping[str, str] | None) -> str | None:
+    return f"{token['PartitionKey']} {token.get('RowKey') or ''}" if token else None
 
 
 def _row(entity: Mapping[str, Any]) -> Row:

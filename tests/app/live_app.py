@@ -114,7 +114,7 @@ class LiveApp:
         """Serves the queues until the execution is finished, and returns it as read."""
 
         async def until_finished() -> None:
-            while not (await self.app.executions.read(execution_id)).finished:
+            while not (await self.app.execution_reader.read(execution_id)).finished:
                 if not await self._pump():
                     await asyncio.sleep(_PUMP_PAUSE_SECONDS)
 

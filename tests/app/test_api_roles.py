@@ -1,6 +1,5 @@
 """Who may do what: 401 without a key, 403 with too little right, by role and by step type."""
 
-import re
 from typing import Any
 
 import pytest
@@ -30,6 +29,9 @@ CALLS: list[tuple[str, str, str, Any]] = [
     ("viewer", "GET", JOBS, b""),
     ("viewer", "GET", f"{JOBS}/{{job}}", b""),
     ("viewer", "GET", f"/api/v2/executions/{EXECUTION}", b""),
+    ("viewer", "GET", "/api/v2/executions", b""),
+    ("viewer", "GET", f"{JOBS}/{{job}}/history", b""),
+    ("viewer", "GET", "/api/v2/executions/{failed}/steps/first/output", b""),
     ("viewer", "GET", "/api/v2/execution/status", b""),
     ("viewer", "GET", "/api/v2/steps/types", b""),
     ("viewer", "GET", TIMEZONES, b""),
@@ -42,6 +44,7 @@ CALLS: list[tuple[str, str, str, Any]] = [
     ("operator", "POST", f"{JOBS}/{{job}}/resume", b""),
     ("operator", "POST", f"{JOBS}/{{job}}/backfill", PAST_HOUR),
     ("operator", "POST", f"/api/v2/executions/{EXECUTION}/cancel", {"reason": "late"}),
+    ("operator", "POST", "/api/v2/executions/{failed}/retry", b""),
     ("author", "POST", EXECUTE, note_job()),
     ("author", "POST", JOBS, note_job()),
     ("author", "PUT", f"{JOBS}/{{job}}", note_job()),
@@ -49,6 +52,7 @@ CALLS: list[tuple[str, str, str, Any]] = [
     ("author", "DELETE", f"{JOBS}/{{job}}", b""),
     ("author", "POST", SCHEDULE, {"job": note_job(), "scheduled_time": "2090-01-01T00:00:00"}),
     ("admin", "POST", CONTROL, {"state": "running"}),
+    ("admin", "DELETE", "/api/v2/executions/{failed}", b""),
     ("admin", "GET", KEYS, b""),
     ("admin", "POST", KEYS, {"name": "x", "role": "viewer"}),
     ("admin", "DELETE", f"{KEYS}/{{key}}", b""),
@@ -61,13 +65,23 @@ def keys(live: LiveApp) -> dict[str, str]:
     return {role: live.make_key(role, "*") for role in ORDER}
 
 
+def _failed(live: LiveApp) -> str:
+    """The id of an execution of a stored job whose second step has failed."""
+    steps = [{**NOTE, "id": "first"}, {**NOTE, "id": "second", "fails": 9}]
+    job_id = live.call("POST", JOBS, note_job(steps=steps)).json()["job_id"]
+    started = live.call("POST", EXECUTE, {"job_id": job_id}).json()
+    live.finish(started["execution_id"])
+    return str(started["execution_id"])
+
+
 def _call(live: LiveApp, method: str, path: str, body: Any, key: str | None) -> Any:  # noqa: ANN401
     schedule = {"type": "cron", "expression": "0 * * * *"}
     job_id = live.call("POST", JOBS, note_job(schedule=schedule)).json()["job_id"]
     if isinstance(body, dict) and "job_id" in body:
         body = {"job_id": job_id}
     key_id = live.make_key("viewer").split("_")[1]
-    path = path.format(job=job_id, key=key_id)
+    failed = _failed(live) if "{failed}" in path else ""
+    path = path.format(job=job_id, key=key_id, failed=failed)
     with live.writes() as writes:
         reply = live.call(method, path, body, key=key)
     return reply, writes
@@ -107,13 +121,16 @@ def test_each_call_needs_a_key(
 
 
 def test_every_endpoint_is_among_the_calls_or_open_to_all() -> None:
-    names = {"{job_id}": "{job}", "{key_id}": "{key}", "{execution_id}": EXECUTION}
-    declared = {
-        (one.method, re.sub(r"{\w+}", lambda name: names[name[0]], f"/{one.route}"))
-        for one in ENDPOINTS
-        if one.role is not None
-    }
-    assert declared == {(method, path) for _, method, path, _ in CALLS}
+    ids = {EXECUTION: "{execution_id}", "{failed}": "{execution_id}", "{job}": "{job_id}"}
+    ids |= {"{key}": "{key_id}", "/first/": "/{step_id}/"}
+
+    def route(path: str) -> str:
+        for text, name in ids.items():
+            path = path.replace(text, name)
+        return path
+
+    declared = {(one.method, f"/{one.route}") for one in ENDPOINTS if one.role is not None}
+    assert declared == {(method, route(path)) for _, method, path, _ in CALLS}
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ VALUES = TemplateValues(
     job_name="Nightly purge",
     timezone="America/New_York",
     attempt=1,
+    published={"count": {"visits": 42}},
 )
 
 
@@ -90,9 +91,10 @@ def test_the_example_of_a_step_type_is_a_valid_step(step_type: str) -> None:
         assert _parsed({"name": "example", "steps": [json.loads(text)]}).steps
 
 
-def test_the_example_of_a_job_is_a_valid_job() -> None:
-    (text,) = blocks(read(JOB), "yaml")
-    assert _parsed(read_body(text.encode(), "application/yaml")).schedule is not None
+def test_the_examples_of_jobs_are_valid_jobs() -> None:
+    first, second = blocks(read(JOB), "yaml")
+    assert _parsed(read_body(first.encode(), "application/yaml")).schedule is not None
+    assert _parsed(read_body(second.encode(), "application/yaml")).steps[0].publish == ("visits",)
 
 
 def test_every_template_name_is_documented() -> None:

@@ -56,6 +56,12 @@ def _values(text: str) -> Iterator[Any]:
         yield value
 
 
+def _rows(execution: dict[str, Any], place: int) -> list[dict[str, Any]]:
+    """The rows that a step has left behind."""
+    rows: list[dict[str, Any]] = execution["steps"][place]["output"]["rows"]
+    return rows
+
+
 @pytest.mark.timeout(180)
 def test_the_tour_runs_as_pasted(tmp_path: Path) -> None:
     start, *lines = blocks(section(README, TOUR), "bash")
@@ -64,11 +70,22 @@ def test_the_tour_runs_as_pasted(tmp_path: Path) -> None:
         shown = list(_values(_paste(lines, tmp_path, port)))
     replies = [value for value in shown if isinstance(value, dict)]
     assert [value for value in shown if not isinstance(value, dict)] == [REFUSED]
-    assert [reply for reply in replies if reply.get("success") is not True] == []
-    executions = [reply for reply in replies if "end_time" in reply]
-    statuses = [execution["status"] for execution in executions]
-    assert statuses == ["success", "success", "success", "cancelled", "success"]
-    assert [execution["trigger"] for execution in executions] == ["manual"] * 4 + ["schedule"]
-    assert executions[0]["steps"][2]["output"]["rows"][0]["visits"] == 1
-    kathmandu = executions[4]["steps"][0]["output"]["rows"][0]["local_time"]
-    assert kathmandu.endswith("+05:45")
+    outputs = [reply for reply in replies if "rows" in reply]
+    assert [one["rows"] for one in outputs] == [[{"visits": 1}]]
+    assert [one for one in replies if one.get("success") is not True and one not in outputs] == []
+    executions = {reply["job_name"]: reply for reply in replies if "end_time" in reply}
+    assert {name: (one["status"], one["trigger"]) for name, one in executions.items()} == {
+        "Count a visit": ("success", "manual"),
+        "Morning report": ("success", "manual"),
+        "Make the table": ("success", "manual"),
+        "Keep the count": ("success", "retry"),
+        "Count to a billion": ("cancelled", "manual"),
+        "Hello": ("success", "schedule"),
+        "Drop the table": ("success", "manual"),
+    }
+    assert _rows(executions["Count a visit"], 2)[0]["visits"] == 1
+    assert _rows(executions["Hello"], 0)[0]["local_time"].endswith("+05:45")
+    retried = executions["Keep the count"]["steps"]
+    assert [step["status"] for step in retried] == ["success", "success", "skipped"]
+    assert retried[0]["copied_from"] == executions["Keep the count"]["retry_of"]
+    assert [reply["count"] for reply in replies if "executions" in reply][:2] == [2, 1]

@@ -10,8 +10,8 @@ from typing import Any
 from scheduler.dispatch.ids import scheduled_id
 from scheduler.dispatch.messages import Message
 from scheduler.errors import NotFound, StorageUnavailable
-from steps.contract import StepContext, StepResult
-from tests.storage.scripted import WORKER, Act, Hold, Script, succeeds
+from steps.contract import StepContext
+from tests.storage.scripted import WORKER, Act, Ended, Hold, Script, succeeds
 from tests.storage.simulation import AUTHOR, CALLER, Simulation
 from tests.storage.wire import Killed
 
@@ -29,7 +29,11 @@ TWO: Step = {"id": "two"}
 THREE: Step = {"id": "three"}
 SIDES: tuple[Step, ...] = tuple({"id": name, "depends_on": []} for name in ("left", "right"))
 JOIN: Step = {"id": "join", "depends_on": ["left", "right"]}
-STEPS = ("one", "two", "three", "left", "right", "join")
+TIDY: Step = {"id": "tidy", "run_if": "always"}
+WAIT: Step = {"id": "wait", "timeout": 3_600}
+WIDE: tuple[Step, ...] = tuple({"id": f"wide{place}", "depends_on": []} for place in range(10))
+WIDE_JOIN: Step = {"id": "join", "depends_on": [step["id"] for step in WIDE]}
+STEPS = ("one", "two", "three", "left", "right", "join", "tidy", "wait")
 
 
 @dataclass(frozen=True)
@@ -242,7 +246,7 @@ class Case:
 
 
 def _after(hold: Hold, act: Act) -> Act:
-    async def held(script: Script, context: StepContext) -> StepResult:
+    async def held(script: Script, context: StepContext) -> Ended:
         await hold(script, context)
         return await act(script, context)
 

@@ -10,6 +10,8 @@ from scheduler.execution.rules.states import RunState, StepStatus
 from tests.faults.case import Case
 
 ENDED_CANCELLED = (StepStatus.CANCELLED, "lost")
+CLEAN_UP = ("tidy",)
+"""The steps that run after a cancel, too."""
 
 type Play = Callable[[Case], AsyncIterator[None]]
 
@@ -104,7 +106,11 @@ def _check_cancelled(scenario: Scenario, case: Case, body: dict[str, Any]) -> No
     reply = case.replies.get(body["execution_id"])
     if reply is not None:
         later = case.sim.script.ran[reply.begun :]
-        steps = [one.step for one in later if one.execution_id == body["execution_id"]]
+        steps = [
+            one.step
+            for one in later
+            if one.execution_id == body["execution_id"] and one.step not in CLEAN_UP
+        ]
         assert not Counter(steps) - Counter(_running(reply.body)), f"{steps} after the cancel"
     if body["status"] != RunState.CANCELLED:
         _check_ended(scenario, body)
@@ -132,7 +138,7 @@ def _count_lost(case: Case, body: dict[str, Any], lost: list[int]) -> None:
     ran = Counter(
         (one.step, one.attempt)
         for one in case.sim.script.ran
-        if one.execution_id == body["execution_id"]
+        if one.execution_id == body["execution_id"] and one.state is None
     )
     for step in body["steps"]:
         for attempt in step["attempt_history"]:

@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.faults.case import JOIN, ONE, SIDES, THREE, TWO, Case
+from tests.faults.case import JOIN, ONE, SIDES, THREE, TIDY, TWO, WAIT, Case
 from tests.faults.kinds import OF_CANCELS, Kind
 from tests.faults.scenario import Scenario
 from tests.faults.sweep import Sweep, cells
 from tests.storage.faults import fault_tests
-from tests.storage.scripted import dies, fails
+from tests.storage.scripted import dies, fails, waits
 
 pytestmark = fault_tests
 ONE_SLOT = {"max_concurrent_per_timezone": 1}
@@ -143,6 +143,24 @@ async def cancelled_while_held(case: Case) -> AsyncIterator[None]:
         await case.say("running")
 
 
+async def cancelled_waiting(case: Case) -> AsyncIterator[None]:
+    case.script("wait", waits(600, "seen"))
+    execution_id = await case.execute(WAIT, TWO)
+    await case.go_on()
+    yield
+    await case.cancel(execution_id)
+    await case.go_on()
+
+
+async def cancelled_and_cleaned_up(case: Case) -> AsyncIterator[None]:
+    case.script("one", fails(retry_after=150))
+    execution_id = await case.execute({**ONE, "max_retries": 1}, TWO, TIDY)
+    await case.go_on()
+    yield
+    await case.cancel(execution_id)
+    await case.go_on()
+
+
 LOST = {"one": ("lost", "success")}
 AGAIN = {"one": ("failed", "success")}
 SCENARIOS = (
@@ -150,6 +168,8 @@ SCENARIOS = (
     Scenario(cancelled_between_steps),
     Scenario(cancelled_while_a_step_runs, settings=QUICK, sampled=4),
     Scenario(cancelled_in_branches, settings=QUICK, attempts={"right": ("failed", "success")}),
+    Scenario(cancelled_waiting),
+    Scenario(cancelled_and_cleaned_up, attempts=AGAIN),
     Scenario(cancelled_parked, settings=ONE_SLOT),
     Scenario(cancelled_in_line),
     Scenario(cancelled_first_in_line),

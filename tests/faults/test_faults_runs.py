@@ -4,12 +4,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.faults.case import JOIN, ONE, SIDES, THREE, TWO, Case
+from tests.faults.case import JOIN, ONE, SIDES, THREE, TIDY, TWO, WAIT, WIDE, WIDE_JOIN, Case
 from tests.faults.kinds import OF_RUNS, UNFELT, Kind
 from tests.faults.scenario import Scenario
 from tests.faults.sweep import Sweep, cells
 from tests.storage.faults import fault_tests
-from tests.storage.scripted import fails
+from tests.storage.scripted import fails, waits
 
 pytestmark = fault_tests
 TRIED_AGAIN = {"two": ("failed", "success")}
@@ -104,7 +104,39 @@ async def let_go(case: Case) -> AsyncIterator[None]:
     yield
 
 
+async def waiting(case: Case) -> AsyncIterator[None]:
+    case.script("wait", waits(20, "seen once"), waits(150, "seen twice"))
+    await case.execute(WAIT, TWO)
+    yield
+    await case.go_on()
+
+
+async def wide(case: Case) -> AsyncIterator[None]:
+    await case.execute(*WIDE, WIDE_JOIN)
+    yield
+    await case.go_on()
+
+
+async def cleaned_up(case: Case) -> AsyncIterator[None]:
+    case.script("one", fails())
+    await case.execute(ONE, TWO, TIDY)
+    yield
+    await case.go_on()
+
+
+async def cleaned_up_late(case: Case) -> AsyncIterator[None]:
+    # Long enough for a takeover of "one" to come in time.
+    case.script("two", fails(retry_after=300))
+    await case.execute(ONE, {**TWO, "max_retries": 1}, TIDY, timeout_seconds=200)
+    yield
+    await case.go_on()
+
+
 SCENARIOS = (
+    Scenario(waiting),
+    Scenario(wide),
+    Scenario(cleaned_up, status="failed", attempts={"one": ("failed",)}),
+    Scenario(cleaned_up_late, status="timeout", attempts={"two": ("failed",)}),
     Scenario(chain, sampled=6),
     Scenario(asked_for),
     Scenario(branches),

@@ -21,6 +21,7 @@ class Context:
     attempt = 1
     timezone = "UTC"
     grace_seconds = 1.0
+    state: Any = None
 
     def __init__(self, connections: dict[str, str]) -> None:
         self.connections = connections

@@ -7,8 +7,8 @@ from datetime import datetime
 from scheduler.dispatch.ids import ExecutionId
 from scheduler.dispatch.messages import Message, MessageKind
 from scheduler.storage.tables import Upsert, Value
-from steps.contract import StepContext, StepResult
-from tests.storage.scripted import Act, Script
+from steps.contract import StepContext
+from tests.storage.scripted import Act, Ended, Script
 from tests.storage.simulation import Simulation
 from tests.storage.wire import ManualClock
 
@@ -33,7 +33,7 @@ async def at_rest(sim: Simulation) -> None:
 def dies_before(sim: Simulation, kind: str, act: Act) -> Act:
     """Does as another act; then the workers die, right before the app's next request of a kind."""
 
-    async def dying(script: Script, context: StepContext) -> StepResult:
+    async def dying(script: Script, context: StepContext) -> Ended:
         sim.wire.before(kind, sim.host.kill_workers)
         return await act(script, context)
 

@@ -10,9 +10,12 @@ from scheduler.execution.rules.model import StepState
 from scheduler.execution.rules.states import StepStatus
 from steps.contract import StepContext, StepFailed, StepResult
 from tests.storage.faults import ALL
-from tests.storage.scripted import Act, Hold, Script, crashes, dies, fails, succeeds
+from tests.storage.scripted import Act, Hold, Script, crashes, dies, fails, succeeds, waits
 
-ENDS = ["succeeds"] * 3 + ["waits"] * 6 + ["fails"] * 3 + ["fails for good", "crashes", "dies"]
+ENDS = [
+    *(["succeeds"] * 3 + ["waits"] * 6 + ["fails"] * 3 + ["looks again"] * 2),
+    *("looks again later", "fails for good", "crashes", "dies"),
+]
 BAD = (StepStatus.FAILED, StepStatus.TIMEOUT, StepStatus.CANCELLED)
 
 
@@ -65,6 +68,10 @@ def act_of(end: str) -> Act:
             return dies()
         case "hangs":
             return hangs
+        case "looks again":
+            return waits(20, "seen")
+        case "looks again later":
+            return waits(150, "seen")
     return succeeds()
 
 
@@ -96,16 +103,28 @@ class DrawnJob:
         parents = self.parents(place)
         return set(parents).union(*(self._ancestors(parent) for parent in parents))
 
-    def may_start(self, place: int, states: tuple[StepState, ...]) -> bool:
+    def cleans_up(self, place: int) -> bool:
+        """Whether a step also runs when its execution is to end early."""
+        return bool(self.steps[place]["run_if"] != "success")
+
+    def is_sure_before(self, place: int) -> bool:
+        """Whether no step before one can make the job fail."""
+        return all(self.steps[one]["continue_on_failure"] for one in self._ancestors(place))
+
+    def may_start(
+        self, place: int, states: tuple[StepState, ...], *, out_of_time: bool = False
+    ) -> bool:
         """Whether a step's turn has come, and its `run_if` holds."""
         if not all(states[parent].status.finished for parent in self.parents(place)):
             return False
         failed = any(self.failed(one, states) for one in self._ancestors(place))
-        return self.steps[place]["run_if"] in ("always", "failure" if failed else "success")
+        wanted = {"always": True, "failure": failed or out_of_time, "success": not failed}
+        return wanted[self.steps[place]["run_if"]]
 
     def failed(self, place: int, states: tuple[StepState, ...]) -> bool:
         """Whether a step failed, and its job with it."""
-        return states[place].status in BAD and not self.steps[place]["continue_on_failure"]
+        status, tolerated = states[place].status, self.steps[place]["continue_on_failure"]
+        return status is StepStatus.CANCELLED or (status in BAD and not tolerated)
 
     def end(self, states: tuple[StepState, ...]) -> str:
         """How an execution ends whose steps were not cut off."""
@@ -135,6 +154,10 @@ def drawn_jobs(draw: st.DrawFn) -> DrawnJob:
             step["timeout"] = 1
             ends[-1].insert(0, "hangs")
         steps.append(step)
+    job = DrawnJob(overlap="skip", fields={}, steps=steps, ends=ends)
+    for place, step in enumerate(steps):
+        if step["run_if"] == "failure" and job.is_sure_before(place):
+            step["run_if"] = "success"  # what never runs is refused where another waits for it
     fields = {
         "max_parallel": draw(st.sampled_from([1, 1, 2, 8])),
         "timeout_seconds": draw(st.sampled_from([60, 600, 1_800, 3_600])),

@@ -7,7 +7,7 @@ worker act after the other.
 
 import asyncio
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -42,7 +42,7 @@ class Moves:
     def __init__(self, sim: Simulation) -> None:
         self._sim = sim
         self._lock = asyncio.Lock()
-        self._fences: dict[str, tuple[str, str, int]] = {}
+        self._fences: dict[str, tuple[str, str, int, int]] = {}
         self._attempts: dict[tuple[str, str], tuple[Attempt, ...]] = {}
         self._leases: dict[str, datetime] = {}
         self._skew = timedelta(seconds=sim.settings.max_clock_skew_seconds)
@@ -51,6 +51,8 @@ class Moves:
         self.of_runs: set[RunMove] = set()
         self.of_steps: set[StepMove] = set()
         self.story: list[str] = []
+        self.cleans_up: Callable[[Run, int], bool] = lambda run, place: False
+        """Says which steps, by place, still run when their execution is to end early."""
         sim.wire.watcher = self._requested
 
     async def _requested(self, kind: str, request: Any) -> None:  # noqa: ANN401
@@ -88,25 +90,31 @@ class Moves:
             return
         if before.state is RunState.PENDING and after.definition != before.definition:
             before = _nothing_yet(after)  # held, and let go by its job as that is now
-        began = self._check_steps(before.steps, after)
+        begun = self._check_steps(before.steps, after)
+        began = bool(begun)
         if before.state is not after.state or began:
             moves = _moves(RUN_MOVES, before.state, after.state)
             self.of_runs.update(moves)
             self.note(f"{after.execution_id}: {before.state} to {after.state}")
             if not moves:
                 self._complain(after, f"went from {before.state} to {after.state}")
-        if began and before.cancel is not None:
+        late = any(not self._may_begin_late(after, place) for place in begun)
+        if late and before.cancel is not None:
             self._complain(after, "began a step when it was cancelled already")
-        if began and after.progress_at >= after.deadline:
+        if late and after.progress_at >= after.deadline:
             self._complain(after, "began a step when its time was over already")
         for fault in _contradictions(after):
             self._complain(after, f"{fault}: {after}")
 
-    def _check_steps(self, before: Sequence[StepState], after: Run) -> bool:
-        """Whether an attempt began."""
-        began = False
-        for old, new in zip(before, after.steps, strict=True):
-            if old.status is new.status and old.attempt == new.attempt:
+    def _may_begin_late(self, run: Run, place: int) -> bool:
+        """Whether a step may begin though its execution is to end: to clean up, or to stop."""
+        return bool(run.steps[place].looks) or self.cleans_up(run, place)
+
+    def _check_steps(self, before: Sequence[StepState], after: Run) -> list[int]:
+        """The places of the steps of which an attempt, or a look of one, began."""
+        began = []
+        for place, (old, new) in enumerate(zip(before, after.steps, strict=True)):
+            if (old.status, old.attempt, old.looks) == (new.status, new.attempt, new.looks):
                 if old.fence != new.fence:
                     self._complain(after, f"changed a fence: {old} became {new}")
                 continue
@@ -115,8 +123,9 @@ class Moves:
             self.note(
                 f"{after.execution_id}, {new.id}, {new.attempt}: {old.status} to {new.status}"
             )
-            began = began or new.attempt > old.attempt
-            if not moves or new.attempt - old.attempt != (new.status is StepStatus.RUNNING):
+            tries = (new.attempt, new.looks) > (old.attempt, old.looks) and new.copied is None
+            began += [place] if tries else []
+            if not moves or tries is not (new.status is StepStatus.RUNNING):
                 self._complain(after, f"{old} became {new}")
             self._check_fence(after, new)
             self._check_time(after, old, new)
@@ -135,7 +144,7 @@ class Moves:
     def _check_fence(self, run: Run, step: StepState) -> None:
         """A fence is of one attempt for ever."""
         if step.fence is not None:
-            owner = (run.execution_id, step.id, step.attempt)
+            owner = (run.execution_id, step.id, step.attempt, step.looks)
             if self._fences.setdefault(step.fence, owner) != owner:
                 self._complain(run, f"has the fence of {self._fences[step.fence]}: {step}")
 
@@ -144,7 +153,7 @@ class Moves:
         for place, step in enumerate(run.steps):
             row = rows.get(run.key.step_row(place))
             if row is None:
-                if step.attempt:
+                if step.attempt and step.copied is None:
                     self._complain(run, f"has no record of {step}")
                 continue
             record = step_of(row)
@@ -155,7 +164,7 @@ class Moves:
             self._attempts[run.execution_id, step.id] = closed
             if closed[: len(known)] != known:
                 self._complain(run, f"recorded anew: {known} became {closed}")
-            runs = step.status is StepStatus.RUNNING
+            runs = step.status in (StepStatus.RUNNING, StepStatus.WAITING)
             if (record.fence, len(closed)) != (step.fence, step.attempt - runs):
                 self._complain(run, f"has records that differ: {step}, {record}")
 
@@ -168,20 +177,18 @@ def _moves[S, E](table: Mapping[tuple[S, E], S], before: S, after: S) -> list[tu
 def _contradictions(run: Run) -> list[str]:
     """What cannot be true at once of an execution and its steps."""
     steps = run.steps
+    begun = any(step.attempt for step in steps if step.copied is None)
     found = {
         "a fence and no attempt": any(
             (step.fence is None) is (step.status is StepStatus.RUNNING) for step in steps
         ),
-        "a retry and no time": any(
-            (step.wake_at is None) is (step.status is StepStatus.RETRYING) for step in steps
-        ),
+        "a retry and no time": any((step.wake_at is None) is step.status.sleeps for step in steps),
         "sent, and not pending": any(
             step.sent and step.status is not StepStatus.PENDING for step in steps
         ),
-        "pending, and has begun": run.state is RunState.PENDING
-        and any(step.attempt for step in steps),
+        "pending, and has begun": run.state is RunState.PENDING and begun,
         "under way, and has not begun": run.state in (RunState.RUNNING, RunState.RETRYING)
-        and not any(step.attempt for step in steps),
+        and not begun,
         "asleep, and runs": run.state is RunState.RETRYING and run.runs_a_step,
         "ended, and goes on": run.state.finished
         and not all(step.status.finished for step in steps),

@@ -122,7 +122,7 @@ class Simulation:
 
     async def read(self, execution_id: str) -> dict[str, Any]:
         """An execution as the API shows it."""
-        return (await self.app.executions.read(execution_id)).body
+        return (await self.app.execution_reader.read(execution_id)).body
 
     async def run(self, until: datetime | None = None, *, minutes: float | None = None) -> None:
         """Lets time pass until an instant, or until nothing is left to do.

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from scheduler.errors import NotFound
+from scheduler.errors import InvalidRequest, NotFound
 from steps.contract import StepContext, StepResult
-from tests.storage.scripted import Act, Hold, Script, dies, fails, succeeds
+from tests.storage.scripted import Act, Ended, Hold, Script, dies, fails, succeeds
 from tests.storage.simulation import AUTHOR, CALLER, Simulated, Simulation
 from tests.storage.wire import Mode
 
@@ -340,7 +340,7 @@ async def test_an_execution_that_has_ended_stays_and_a_warning_says_so(sim: Simu
 async def test_a_failure_under_a_cancel_is_not_tried_again(patient: Simulation) -> None:
     hold = Hold()
 
-    async def act(script: Script, context: StepContext) -> StepResult:
+    async def act(script: Script, context: StepContext) -> Ended:
         await hold(script, context)
         return await fails()(script, context)
 
@@ -380,3 +380,27 @@ async def test_a_step_learns_of_a_cancel_that_passed_a_renewal_whose_reply_was_l
     assert (body["status"], body["steps"][0]["error_code"]) == ("cancelled", "step_cancelled")
     assert confirmed == []
     await patient.assert_nothing_left()
+
+
+async def test_deleting_a_job_cancels_its_runs_when_it_is_asked_to(
+    new_simulation: Simulated,
+) -> None:
+    sim = await new_simulation(max_concurrent_per_timezone=1)
+    sim.script.acts["one"] = [fails(retry_after=600)]
+    cron = {"type": "cron", "expression": "0 3 * * *", "overlap": "allow"}
+    await sim.create("job", {"id": "one", "max_retries": 1}, schedule=cron)
+    await sim.create("job-2", {"id": "two"})
+    asleep = await sim.execute("job")
+    await sim.deliver()
+    waiting, other = await sim.execute("job"), await sim.execute("job-2")
+    with pytest.raises(InvalidRequest):
+        await sim.app.jobs.delete(CALLER, AUTHOR, "job", None, {"cancel": "yes"})
+    told = await sim.app.jobs.delete(CALLER, AUTHOR, "job", None, {"cancel": "true"})
+    assert told["cancelled"] == sorted([asleep, waiting])
+    for execution_id in (asleep, waiting):
+        body = await sim.read(execution_id)
+        assert (body["status"], body["cancel"]["reason"]) == ("cancelled", "its job was deleted")
+    await sim.run()
+    assert (await sim.read(other))["status"] == "success"
+    assert sim.script.steps() == ["one", "two"]
+    await sim.assert_nothing_left()

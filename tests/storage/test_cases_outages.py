@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from scheduler.errors import StorageUnavailable
-from steps.contract import StepContext, StepResult
+from steps.contract import StepContext
 from tests.storage.outage import bad_spell, of_a_table
-from tests.storage.scripted import Hold, Script, fails, succeeds
+from tests.storage.scripted import Ended, Hold, Script, fails, succeeds
 from tests.storage.simulation import Simulated, Simulation
 from tests.storage.wire import Mode
 
@@ -23,7 +23,7 @@ PATIENT: tuple[dict[str, Any], ...] = ({"id": "flaky", "max_retries": 1, "retry_
 SHAPES = (CHAIN, FORK, PATIENT)
 
 
-async def fails_first(script: Script, context: StepContext) -> StepResult:
+async def fails_first(script: Script, context: StepContext) -> Ended:
     """Fails in the first attempt, and succeeds in any other."""
     return await (fails() if context.attempt == 1 else succeeds())(script, context)
 

@@ -19,11 +19,12 @@ from scheduler.execution.rules.states import (
 from steps.contract import LeaseLost, StepContext, StepResult
 from tests.storage.drawn_jobs import Gate
 from tests.storage.moves import Moves, RunMove, StepMove
-from tests.storage.scripted import Hold, Script, dies, fails, takes
+from tests.storage.scripted import Hold, Script, dies, fails, takes, waits
 from tests.storage.simulation import AUTHOR, CALLER, Simulated, Simulation
 
 PENDING, RUNNING, RETRYING = RunState.PENDING, RunState.RUNNING, RunState.RETRYING
 WAITS, WORKS, SLEEPS = StepStatus.PENDING, StepStatus.RUNNING, StepStatus.RETRYING
+LOOKS = StepStatus.WAITING
 PATIENT: dict[str, Any] = {"max_retries": 2, "retry_delay": 100}
 
 type Play = Callable[[Simulation], Awaitable[None]]
@@ -172,20 +173,50 @@ async def their_time_is_over(sim: Simulation) -> None:
     await sim.run()
 
 
-@way({(PENDING, RunEvent.FAILS), (RETRYING, RunEvent.FAILS)}, {(SLEEPS, StepEvent.FAILS)})
+@way(
+    set(),
+    {
+        (WORKS, StepEvent.WILL_LOOK_AGAIN),
+        (LOOKS, StepEvent.STARTS),
+        (WAITS, StepEvent.IS_COPIED),
+    },
+)
+async def they_wait_for_outside_work_and_are_retried(sim: Simulation) -> None:
+    """Looked at twice, with a next step that fails."""
+    sim.script.acts["one"], sim.script.acts["two"] = [waits(20), waits(200)], [fails()]
+    first = await sim.execute("job", {"id": "one", "timeout": 3_600}, {"id": "two"})
+    await sim.run()
+    await sim.app.executions.retry(CALLER, AUTHOR, first, {}, 0)
+    await sim.run()
+
+
+@way(
+    {(PENDING, RunEvent.FAILS), (RETRYING, RunEvent.FAILS)},
+    {
+        (SLEEPS, StepEvent.FAILS),
+        (LOOKS, StepEvent.FAILS),
+        (LOOKS, StepEvent.IS_CANCELLED),
+        (LOOKS, StepEvent.RUNS_OUT_OF_TIME),
+    },
+)
 async def the_scheduler_itself_fails_at_them(sim: Simulation) -> None:
     """Their definitions cannot be read any more."""
-    sim.script.acts["one"] = [fails()]
+    sim.script.acts["one"], sim.script.acts["three"] = [fails()], [waits(100), waits(100)]
     await sim.create("sleeps", {"id": "one", **PATIENT})
     await sim.create("waits", {"id": "two"})
-    await sim.execute("sleeps")
-    await sim.deliver()
+    await sim.create("looks", {"id": "three", "timeout": 3_600})
+    await sim.create("late", {"id": "four", "timeout": 3_600}, timeout_seconds=90)
+    sim.script.acts["four"] = [waits(600)]
+    for job_id in ("sleeps", "late", "looks", "looks"):
+        looks = await sim.execute(job_id)
+        await sim.deliver()
     await sim.execute("waits")
-    for job_id in ("sleeps", "waits"):
+    for job_id in ("sleeps", "waits", "looks", "late"):
         row = await sim.app.catalog.require(job_id)
         text = sim.app.cipher.encrypt(b'{"id": 7}')
         await sim.storage.definitions.put(f"{job_id}/{row.definition}", text)
     await sim.restart()
+    await cancel(sim, looks)
     await sim.run()
     assert sim.host.crashes
     sim.host.crashes.clear()

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from scheduler.execution.rules.retry import retry_delay
-from steps.contract import StepContext, StepResult
-from tests.storage.scripted import Act, Hold, Script, crashes, fails, succeeds, takes
+from steps.contract import StepContext
+from tests.storage.scripted import Act, Ended, Hold, Script, crashes, fails, succeeds, takes
 from tests.storage.simulation import START, Simulation
 
 
@@ -257,7 +257,7 @@ def left(body: dict[str, Any], worked: float) -> float:
 def takes_and_fails(seconds: float) -> Act:
     """Fails when the clock has moved on by so much."""
 
-    async def act(script: Script, context: StepContext) -> StepResult:
+    async def act(script: Script, context: StepContext) -> Ended:
         await takes(seconds)(script, context)
         return await fails()(script, context)
 

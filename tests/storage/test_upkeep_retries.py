@@ -9,7 +9,7 @@ import pytest
 
 from scheduler.dispatch.ids import ExecutionId, key_of
 from scheduler.storage.tables import Upsert
-from steps.contract import StepContext, StepResult
+from steps.contract import StepContext
 from tests.storage.accidents import (
     at_rest,
     dies_before,
@@ -17,7 +17,7 @@ from tests.storage.accidents import (
     upkeep_after,
 )
 from tests.storage.host import HIDDEN_SECONDS
-from tests.storage.scripted import Act, Hold, Script, dies, fails, succeeds, takes
+from tests.storage.scripted import Act, Ended, Hold, Script, dies, fails, succeeds, takes
 from tests.storage.simulation import Simulated, Simulation
 from tests.storage.wire import Mode
 
@@ -35,7 +35,7 @@ def branch(name: str, **fields: Any) -> dict[str, Any]:  # noqa: ANN401
 def after(hold: Hold, act: Act) -> Act:
     """Does as another act once the test lets it."""
 
-    async def waiting(script: Script, context: StepContext) -> StepResult:
+    async def waiting(script: Script, context: StepContext) -> Ended:
         await hold(script, context)
         return await act(script, context)
 
@@ -89,9 +89,9 @@ async def test_a_retry_comes_in_time_though_the_reply_to_its_record_was_lost_in_
     await at_rest(sim)
     assert sim.script.busy == 3
 
-    # The first record of `a` meets the claims of the others; of the second the reply is lost, and
-    # when `a` looks whether it was done, `c` has written the row meanwhile.
-    lost = sim.wire.arm(2, Mode.LOST, lambda kind: kind == "Executions batch")
+    # Of the record of `a` the reply is lost, and when `a` looks whether it was done, `c`, which has
+    # waited for its turn long enough, has written the row meanwhile.
+    lost = sim.wire.arm(1, Mode.LOST, lambda kind: kind == "Executions batch")
 
     async def end_of_c() -> None:
         quick.release()
@@ -132,7 +132,7 @@ async def test_a_run_whose_worker_fails_before_it_gives_its_slot_back_sleeps_wit
 ) -> None:
     sim = await new_simulation(max_concurrent_per_timezone=1)
 
-    async def refused(script: Script, context: StepContext) -> StepResult:
+    async def refused(script: Script, context: StepContext) -> Ended:
         sim.wire.arm(1, Mode.REFUSED, lambda kind: kind == "Executions get")
         return await fails(retry_after=1_800)(script, context)
 

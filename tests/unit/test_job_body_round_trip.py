@@ -57,7 +57,7 @@ def steps(draw: st.DrawFn) -> list[dict[str, Any]]:
                 retry_delay=seconds,
                 continue_on_failure=st.booleans(),
                 on_interrupt=st.sampled_from(["retry", "fail"]),
-                run_if=st.sampled_from(["success", "failure", "always"]),
+                run_if=st.sampled_from(["success", "always"]),
                 depends_on=st.lists(st.sampled_from(ids[:place]), unique=True)
                 if place
                 else st.just([]),

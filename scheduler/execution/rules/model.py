@@ -22,8 +22,10 @@ class StepState:
     """What the run row knows of a step: enough to decide what comes next.
 
     `attempt` counts all attempts, `failures` those that failed, `interruptions` those whose worker
-    died. `fence` names the attempt that runs; `wake_at` is when a retry is due. `sent`: the message
-    of a pending step is on its way.
+    died; `looks` how often a waiting attempt was looked at. `fence` names the attempt that runs;
+    `wake_at` is when a retry, or the next look, is due, `wait_until` when it has waited too long.
+    `sent`: the message of a pending step is on
+    its way. `copied`: it was done in this one of the executions that its own is a retry of.
     """
 
     id: StepId
@@ -31,9 +33,12 @@ class StepState:
     attempt: int = 0
     failures: int = 0
     interruptions: int = 0
+    looks: int = 0
     fence: str | None = None
     wake_at: datetime | None = None
+    wait_until: datetime | None = None
     sent: bool = False
+    copied: int | None = None
 
     def after(self, event: StepEvent, **changes: Any) -> Self:  # noqa: ANN401
         """This state moved by an event, with other fields changed along.
@@ -66,7 +71,8 @@ class Run:
     `slot` and `slot_etag` say which slot of its zone it holds; `holds_current` that the job's
     `!current` row is its own, and `followed` that others of its job wait for its end; `progress_at`
     when anything last happened. Its time counts from `counted_from`, or where that is None, from
-    `created_at`.
+    `created_at`; `out_of_time` once that was over before its steps were done. `retried`: the
+    executions that it is a retry of, the first one first; what they had done is not done again.
     """
 
     execution_id: ExecutionId
@@ -90,9 +96,11 @@ class Run:
     message: str = ""
     counted_from: datetime | None = None
     cancel: CancelRequest | None = None
+    out_of_time: bool = False
     requested_by: str = ""
     inline: bool = False
     followed: bool = False
+    retried: tuple[ExecutionId, ...] = ()
 
     @property
     def key(self) -> ExecutionKey:
@@ -122,6 +130,17 @@ class Run:
         """Whether one of its steps runs."""
         return any(step.status is StepStatus.RUNNING for step in self.steps)
 
+    @property
+    def stopping(self) -> bool:
+        """Whether it is to end early: of its steps only those still run that clean up."""
+        return self.cancel is not None or self.out_of_time
+
+    @property
+    def sleeps(self) -> bool:
+        """Whether all that is left of it is to wait for an instant."""
+        awake = any(step.status is StepStatus.RUNNING or step.sent for step in self.steps)
+        return not awake and any(step.wake_at is not None for step in self.steps)
+
     def timed_anew(self, now: datetime) -> Self:
         """This execution with its whole time ahead of it."""
         deadline = now + (self.deadline - self.timed_from)
@@ -141,6 +160,11 @@ class Run:
             if step.id == step_id:
                 return place
         return None
+
+    def source_of(self, place: int) -> ExecutionKey:
+        """Where the row of a step is: with the execution in which it was done."""
+        copied = self.steps[place].copied
+        return self.key if copied is None else key_of(self.retried[copied])
 
     def with_step(self, place: int, step: StepState) -> Self:
         """This execution with one step's state replaced."""
@@ -163,8 +187,10 @@ class Attempt:
 class StepRecord:
     """A step's own row: its attempts, its lease, and what it left behind.
 
-    `output` is the JSON text of the output, or its first part when `output_truncated`: the whole
-    is then the blob `output_blob`. `cancel_requested` tells the attempt that runs to stop.
+    `output` is the JSON text of the output; when `output_truncated` only the first part, of the
+    text itself when `output_is_text`, and the whole is the blob `output_blob`. `cancel_requested`
+    tells the attempt that runs to stop. `waiting_state` is what its last look at outside work left
+    for the next, as JSON text; `published` the values that later steps may read.
     """
 
     id: StepId
@@ -178,11 +204,14 @@ class StepRecord:
     start_time: datetime | None = None
     end_time: datetime | None = None
     output: str | None = None
+    output_is_text: bool = False
     output_truncated: bool = False
     output_blob: str | None = None
     error_code: str | None = None
     error_message: str | None = None
     metadata: Mapping[str, Any] | None = None
+    waiting_state: str | None = None
+    published: Mapping[str, Any] | None = None
 
     def lease_is_over(self, now: datetime, skew: timedelta) -> bool:
         """Whether its worker is dead for sure, by clocks that are up to `skew` apart."""

@@ -19,9 +19,12 @@ _LONGEST_RETRY_AFTER = 7 * 24 * 3600
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """The end of an attempt: a success when there is no `error_code`.
+    """The end of an attempt, or of one look of it: a success when there is no `error_code`.
 
-    `output` is JSON text, cut when `output_truncated` and then whole in `output_blob`.
+    `output` is JSON text; when `output_truncated` the first part of it, or where it is but a text,
+    of that text, and the whole is in `output_blob`. With
+    `look_at` the attempt waits for its next look, which gets `waiting_state` (JSON text), and at
+    the longest until `wait_until`.
     """
 
     error_code: str | None = None
@@ -31,9 +34,14 @@ class Outcome:
     timed_out: bool = False
     cancelled: bool = False
     output: str | None = None
+    output_is_text: bool = False
     output_truncated: bool = False
     output_blob: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    look_at: datetime | None = None
+    wait_until: datetime | None = None
+    waiting_state: str | None = None
+    published: Mapping[str, Any] | None = None
 
     @property
     def is_bare(self) -> bool:
@@ -45,6 +53,7 @@ class Outcome:
         return replace(
             self,
             output=None,
+            output_is_text=False,
             output_truncated=False,
             output_blob=None,
             metadata={"output_error": reason[:_LOGGED_CHARACTERS]},
@@ -58,10 +67,31 @@ DIED_CANCELLED = Outcome(
 )
 
 
+_LEFT = "and its definition is lost: what the step waited for was not ended"
+LEFT_CANCELLED = Outcome(
+    error_code="step_cancelled",
+    error_message=f"the execution was cancelled, {_LEFT}",
+    cancelled=True,
+)
+LEFT_OUT_OF_TIME = Outcome(
+    error_code="step_timeout",
+    error_message=f"the job's timeout_seconds were over, {_LEFT}",
+    timed_out=True,
+)
+
+
 def step_after(
     state: StepState, spec: StepSpec, outcome: Outcome, execution_id: str, now: datetime
 ) -> StepState:
     """The step's state after an attempt: done, failed, or waiting for its next try."""
+    if outcome.look_at is not None:
+        return state.after(
+            StepEvent.WILL_LOOK_AGAIN,
+            fence=None,
+            interruptions=0,
+            wake_at=outcome.look_at,
+            wait_until=outcome.wait_until,
+        )
     if outcome.error_code is None:
         return state.after(StepEvent.SUCCEEDS, fence=None)
     if outcome.cancelled:
@@ -82,7 +112,16 @@ def step_after(
 def record_after(
     record: StepRecord, status: StepStatus, outcome: Outcome, now: datetime
 ) -> StepRecord:
-    """The step's row after an attempt."""
+    """The step's row after an attempt, or after one look of it."""
+    if outcome.look_at is not None:
+        return replace(
+            record,
+            status=status,
+            fence=None,
+            lease_until=None,
+            waiting_state=outcome.waiting_state,
+            metadata=dict(outcome.metadata),
+        )
     failed = outcome.error_code is not None
     return replace(
         record,
@@ -92,16 +131,21 @@ def record_after(
         lease_until=None,
         end_time=now,
         output=outcome.output,
+        output_is_text=outcome.output_is_text,
         output_truncated=outcome.output_truncated,
         output_blob=outcome.output_blob,
         error_code=outcome.error_code,
         error_message=outcome.error_message[:_MESSAGE_CHARACTERS] if failed else None,
         metadata=dict(outcome.metadata),
+        waiting_state=None,
+        published=outcome.published,
     )
 
 
 def cancelled_record(record: StepRecord, now: datetime) -> StepRecord:
-    """The row of a step whose worker died, once nobody is to go on with it."""
+    """The row of a step whose worker died, or that waits, once nobody is to go on with it."""
+    if record.status is StepStatus.WAITING:
+        return record_after(record, StepStatus.CANCELLED, LEFT_CANCELLED, now)
     attempts = _closed(record.attempts, LOST, DIED_CANCELLED, now)
     closed = record_after(record, StepStatus.CANCELLED, DIED_CANCELLED, now)
     return replace(closed, attempts=attempts)

@@ -28,7 +28,7 @@ def overdue_retries(run: Run, now: datetime) -> tuple[int, ...]:
 
 
 def sleeps(run: Run, now: datetime) -> bool:
-    """Whether all it does is wait for a retry whose time has not long passed."""
-    return not run.runs_a_step and any(
+    """Whether all it does is wait for a retry or a look whose time has not long passed."""
+    return run.sleeps and any(
         step.wake_at is not None and now < step.wake_at + OVERDUE_WAKE for step in run.steps
     )

@@ -45,6 +45,7 @@ class StepStatus(StrEnum):
     PENDING = "pending"
     RUNNING = "running"
     RETRYING = "retrying"
+    WAITING = "waiting"
     SUCCESS = "success"
     FAILED = "failed"
     SKIPPED = "skipped"
@@ -54,7 +55,17 @@ class StepStatus(StrEnum):
     @property
     def finished(self) -> bool:
         """Whether nothing can happen to it any more."""
-        return self not in (StepStatus.PENDING, StepStatus.RUNNING, StepStatus.RETRYING)
+        return self not in _UNFINISHED
+
+    @property
+    def sleeps(self) -> bool:
+        """Whether it waits for an instant: of its next try, or of its next look."""
+        return self in (StepStatus.RETRYING, StepStatus.WAITING)
+
+
+_UNFINISHED = frozenset(
+    {StepStatus.PENDING, StepStatus.RUNNING, StepStatus.RETRYING, StepStatus.WAITING}
+)
 
 
 class StepEvent(StrEnum):
@@ -63,11 +74,13 @@ class StepEvent(StrEnum):
     STARTS = "starts"
     IS_TAKEN_OVER = "is_taken_over"
     WILL_RETRY = "will_retry"
+    WILL_LOOK_AGAIN = "will_look_again"
     SUCCEEDS = "succeeds"
     FAILS = "fails"
     RUNS_OUT_OF_TIME = "runs_out_of_time"
     IS_SKIPPED = "is_skipped"
     IS_CANCELLED = "is_cancelled"
+    IS_COPIED = "is_copied"
 
 
 RUN_MOVES: Final[Mapping[tuple[RunState, RunEvent], RunState]] = {
@@ -94,8 +107,10 @@ STEP_MOVES: Final[Mapping[tuple[StepStatus, StepEvent], StepStatus]] = {
     (StepStatus.PENDING, StepEvent.STARTS): StepStatus.RUNNING,
     (StepStatus.PENDING, StepEvent.IS_SKIPPED): StepStatus.SKIPPED,
     (StepStatus.PENDING, StepEvent.IS_CANCELLED): StepStatus.CANCELLED,
+    (StepStatus.PENDING, StepEvent.IS_COPIED): StepStatus.SUCCESS,
     (StepStatus.RUNNING, StepEvent.IS_TAKEN_OVER): StepStatus.RUNNING,
     (StepStatus.RUNNING, StepEvent.WILL_RETRY): StepStatus.RETRYING,
+    (StepStatus.RUNNING, StepEvent.WILL_LOOK_AGAIN): StepStatus.WAITING,
     (StepStatus.RUNNING, StepEvent.SUCCEEDS): StepStatus.SUCCESS,
     (StepStatus.RUNNING, StepEvent.FAILS): StepStatus.FAILED,
     (StepStatus.RUNNING, StepEvent.RUNS_OUT_OF_TIME): StepStatus.TIMEOUT,
@@ -104,6 +119,10 @@ STEP_MOVES: Final[Mapping[tuple[StepStatus, StepEvent], StepStatus]] = {
     (StepStatus.RETRYING, StepEvent.FAILS): StepStatus.FAILED,
     (StepStatus.RETRYING, StepEvent.IS_CANCELLED): StepStatus.CANCELLED,
     (StepStatus.RETRYING, StepEvent.RUNS_OUT_OF_TIME): StepStatus.TIMEOUT,
+    (StepStatus.WAITING, StepEvent.STARTS): StepStatus.RUNNING,
+    (StepStatus.WAITING, StepEvent.FAILS): StepStatus.FAILED,
+    (StepStatus.WAITING, StepEvent.IS_CANCELLED): StepStatus.CANCELLED,
+    (StepStatus.WAITING, StepEvent.RUNS_OUT_OF_TIME): StepStatus.TIMEOUT,
 }
 
 

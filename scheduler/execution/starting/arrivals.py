@@ -157,7 +157,7 @@ def announcement_of(run: Run) -> Announcement:
         timezone=run.timezone,
         trigger=run.trigger,
         scheduled=run.scheduled_time,
-        due=run.scheduled_time,
+        due=run.scheduled_time if run.trigger is Trigger.SCHEDULE else run.created_at,
     )
 
 

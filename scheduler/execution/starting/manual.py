@@ -1,6 +1,6 @@
 """Runs that somebody asks for: their execution is there before their start is sent."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from scheduler.clock import Clock
@@ -11,6 +11,7 @@ from scheduler.dispatch.messages import Message, MessageKind
 from scheduler.dispatch.run_index import RunIndex
 from scheduler.errors import Conflict, ConflictingWrite, StorageUnavailable
 from scheduler.execution.rules.model import Run
+from scheduler.execution.rules.rerun import Rerun
 from scheduler.execution.starting.arrivals import announcement_of, new_run
 from scheduler.execution.starting.overlap import OverlapRule
 from scheduler.execution.store import ExecutionStore
@@ -22,10 +23,11 @@ _LONGEST = timedelta(minutes=5)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRequest:
-    """A run that is asked for: its id, and the instant that it is for."""
+    """A run that is asked for: its id, the instant that it is for, and what it takes over."""
 
     execution_id: ExecutionId
     scheduled: datetime
+    rerun: Rerun | None = None
 
 
 class ManualStarts:
@@ -87,15 +89,18 @@ class ManualStarts:
         await self.require_open()
         now = self._clock.now()
         runs = [
-            new_run(
-                request.execution_id,
-                job,
-                definition,
-                trigger=trigger,
-                scheduled=request.scheduled,
-                now=now,
-                requested_by=requested_by,
-                inline=inline,
+            _again(
+                new_run(
+                    request.execution_id,
+                    job,
+                    definition,
+                    trigger=trigger,
+                    scheduled=request.scheduled,
+                    now=now,
+                    requested_by=requested_by,
+                    inline=inline,
+                ),
+                request.rerun,
             )
             for request in requests
         ]
@@ -117,3 +122,7 @@ class ManualStarts:
                     "many runs of the job are being started at once: try again", code="busy"
                 ) from None
             return stored.value
+
+
+def _again(run: Run, rerun: Rerun | None) -> Run:
+    return replace(run, steps=rerun.steps, retried=rerun.retried) if rerun is not None else run

@@ -148,7 +148,7 @@ def overlap_of(job: Job, trigger: Trigger, scheduled: datetime, now: datetime) -
 
 def _is_made_up(run: Run) -> bool:
     late = run.created_at - run.scheduled_time > timedelta(seconds=LATE_SECONDS)
-    return late or run.trigger is Trigger.BACKFILL
+    return run.trigger is Trigger.BACKFILL or (run.trigger is Trigger.SCHEDULE and late)
 
 
 def skipped(run: Run, reason: str, now: datetime) -> Run:
@@ -156,5 +156,7 @@ def skipped(run: Run, reason: str, now: datetime) -> Run:
     if run.state is not RunState.PENDING:
         raise ValueError(f"{run.execution_id} has started")
     ended = run.after(RunEvent.IS_SKIPPED, end_time=now, progress_at=now, message=reason)
-    steps = tuple(step.after(StepEvent.IS_SKIPPED) for step in run.steps)
+    steps = tuple(
+        step if step.status.finished else step.after(StepEvent.IS_SKIPPED) for step in run.steps
+    )
     return replace(ended, holds_current=False, steps=steps)

@@ -19,6 +19,7 @@ from scheduler.execution.admission.slots import Granted, Look, Moved
 from scheduler.execution.claims import Claims
 from scheduler.execution.followers import Followers
 from scheduler.execution.prepared import Prepared, next_places, with_sent
+from scheduler.execution.rules.advance import is_done
 from scheduler.execution.rules.graph import Graph
 from scheduler.execution.rules.model import Run
 from scheduler.execution.rules.states import RunState
@@ -28,7 +29,7 @@ from scheduler.execution.starting.overlap import OverlapRule
 from scheduler.execution.starting.standby import Standby
 from scheduler.execution.store import ExecutionStore, Stored
 from scheduler.jobs.definitions import Definitions
-from scheduler.jobs.model import Overlap
+from scheduler.jobs.model import Job, Overlap
 from scheduler.schedule.plan import LATE_SECONDS
 from scheduler.telemetry import get_logger
 
@@ -269,25 +270,24 @@ class Starter:
         run = stored.value
         now = self._clock.now()
         job = await self._definitions.load(run.job_id, run.definition)
+        if now >= run.deadline and not run.stopping and not is_done(run, job):
+            if not run.runs_a_step:  # else its end begins with the end of that
+                await self._go_on(stored, job)
+            return None
         places = next_places(run, job, now)
-        if now >= run.deadline:
-            if run.runs_a_step:
-                return None  # the execution ends with the last of those
-            ended = await self._claims.expire(stored)
-        elif places:
+        if places:
             begun = Stored(with_sent(run, job, places[1:]), stored.etag)
             return Prepared(
                 step_type=job.steps[places[0]].type,
                 claim=lambda: self._claims.claim(begun, job, places[0]),
                 siblings=places[1:],
             )
-        elif Graph(job).progress(run.steps).end is not None:
-            recorded = await self._claims.advance(stored, job)
-            if recorded is not None:
-                await self._followers.follow(recorded)
-            return None
-        else:
-            return None
-        if ended is not None:
-            await self._settlement.settle(ended)
+        if Graph(job).progress(run.steps, out_of_time=run.out_of_time).end is not None:
+            await self._go_on(stored, job)
         return None
+
+    async def _go_on(self, stored: Stored[Run], job: Job) -> None:
+        """Ends the execution, or has its steps that clean up run."""
+        recorded = await self._claims.advance(stored, job)
+        if recorded is not None:
+            await self._followers.follow(recorded)

@@ -7,7 +7,7 @@ from scheduler.clock import Clock
 from scheduler.dispatch.dispatcher import ZoneQueue
 from scheduler.dispatch.ids import ExecutionKey, key_of
 from scheduler.dispatch.run_index import Announcement, entry_of
-from scheduler.execution.rules.advance import stopped
+from scheduler.execution.rules.advance import ended_by
 from scheduler.execution.rules.model import Run, StepRecord, StepState
 from scheduler.execution.rules.outcome import Outcome, record_after
 from scheduler.execution.rules.states import RunEvent, StepEvent, StepStatus
@@ -107,25 +107,25 @@ class GivenUp:
             steps=(),
             message=_told(failures),
         )
-        ended = stopped(run, RunEvent.FAILS, now)
-        await self._store.create(ended)
-        return ended
+        failed = ended_by(run, RunEvent.FAILS, now)
+        await self._store.create(failed)
+        return failed
 
     async def _failed(self, stored: Stored[Run], failures: FailureCount) -> Run:
         run, now = replace(stored.value, message=_told(failures)), self._clock.now()
         changes: list[Change] = []
         for place, step in enumerate(run.steps):
-            if step.status not in (StepStatus.RUNNING, StepStatus.RETRYING):
+            if step.status is not StepStatus.RUNNING and not step.status.sleeps:
                 continue
             record = await self._record(run.key, place, step)
             if record is not None:
                 closed = _closed(record, step, run.message, now)
                 changes.append(replace_step(run.key, place, closed))
             if step.status is StepStatus.RUNNING:
-                failed = step.after(StepEvent.FAILS, fence=None, failures=step.failures + 1)
-                run = run.with_step(place, failed)
-        ended = stopped(run, RunEvent.FAILS, now)
-        return (await self._store.go_on(ended, stored.etag, changes)).value
+                over = step.after(StepEvent.FAILS, fence=None, failures=step.failures + 1)
+                run = run.with_step(place, over)
+        failed = ended_by(run, RunEvent.FAILS, now)
+        return (await self._store.go_on(failed, stored.etag, changes)).value
 
     async def _record(self, key: ExecutionKey, place: int, step: StepState) -> StepRecord | None:
         """A step's row; an empty one in the place of a row that cannot be read."""
@@ -157,7 +157,7 @@ def _told(failures: FailureCount) -> str:
 
 def _closed(record: StepRecord, step: StepState, message: str, now: datetime) -> StepRecord:
     outcome = Outcome(error_code="poison_message", error_message=message)
-    if step.status is StepStatus.RUNNING:
+    if step.status in (StepStatus.RUNNING, StepStatus.WAITING):
         return record_after(record, StepStatus.FAILED, outcome, now)
     return replace(
         record,

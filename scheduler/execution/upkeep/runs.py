@@ -10,9 +10,11 @@ from scheduler.dispatch.dispatcher import Dispatcher, ZoneQueue
 from scheduler.dispatch.ids import Trigger
 from scheduler.dispatch.messages import Message, MessageKind
 from scheduler.dispatch.run_index import Place, RunEntry, RunIndex
+from scheduler.errors import DefinitionLost
 from scheduler.execution.admission.holdings import Holdings
 from scheduler.execution.claims import Claims
 from scheduler.execution.followers import Followers, running_message
+from scheduler.execution.rules.advance import is_done
 from scheduler.execution.rules.model import Run
 from scheduler.execution.rules.standstill import (
     overdue_retries,
@@ -123,12 +125,23 @@ class RunUpkeep:
             return  # neither its time nor its patience runs out while the control word holds it
         elif entry.place is Place.QUEUED and not stored.value.holds_current:
             await self._queued(zone, stored.value, entry, done, now)
-        elif now >= stored.value.deadline and not stored.value.runs_a_step:
-            await self._expire(stored)
+        elif await self._is_out_of_time(stored, now):
+            return
         elif entry.place is Place.QUEUED:
             await self._queued(zone, stored.value, entry, done, now)
-        elif entry.place is not Place.WAITING:
+        elif entry.place is Place.WAITING:
+            await self._call_up(stored.value, now)
+        else:
             await self._unfinished(zone, stored.value, entry, now)
+
+    async def _call_up(self, run: Run, now: datetime) -> None:
+        """Sends what is to end its outside work, and does not need the slot that its run awaits."""
+        overdue = tuple(
+            place
+            for place in overdue_retries(run, now)
+            if run.stopping and run.steps[place].status is StepStatus.WAITING
+        )
+        await self._followers.send_steps(run, overdue)
 
     def _is_overdue(self, since: datetime, entry: RunEntry, now: datetime) -> bool:
         """Whether a message is to be sent again: each time after twice the time, to a limit.
@@ -168,11 +181,29 @@ class RunUpkeep:
         log.warning("a start is sent again", extra={"action": "start_sent_again"})
         await self._dispatcher.send(zone.timezone, message, now + delay)
 
-    async def _expire(self, stored: Stored[Run]) -> None:
-        ended = await self._claims.expire(stored)
-        if ended is not None:
-            log.warning("an execution ran out of time", extra={"action": "execution_expired"})
-            await self._settlement.settle_again(ended)
+    async def _is_out_of_time(self, stored: Stored[Run], now: datetime) -> bool:
+        """Ends an execution whose time is up; False where it goes on, be it to clean up."""
+        run = stored.value
+        if now < run.deadline or run.stopping or run.runs_a_step:
+            return False
+        try:
+            job = await self._definitions.load(run.job_id, run.definition)
+        except DefinitionLost:
+            ended = await self._claims.expire(stored)
+            if ended is not None:
+                await self._settlement.settle_again(ended)
+            return True
+        if is_done(run, job):
+            return False
+        recorded = await self._claims.advance(stored, job)
+        if recorded is None:
+            return True
+        log.warning("an execution ran out of time", extra={"action": "execution_expired"})
+        if recorded.run.state.finished:
+            await self._settlement.settle_again(recorded.run)
+        else:
+            await self._followers.follow(recorded)
+        return True
 
     async def _unfinished(self, zone: ZoneQueue, run: Run, entry: RunEntry, now: datetime) -> None:
         overdue = overdue_retries(run, now)
@@ -213,7 +244,7 @@ class RunUpkeep:
 
     async def _rest(self, zone: ZoneQueue, run: Run, entry: RunEntry, now: datetime) -> None:
         """Takes the slot back of a run that fell asleep, and died before it gave it back."""
-        if run.state is not RunState.RETRYING or not wakes_later(run, now):
+        if not run.sleeps or not wakes_later(run, now):
             return
         if run.slot is not None:
             await self._followers.rest(run)

@@ -2,9 +2,11 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from scheduler.errors import SchedulerError
+from scheduler.execution.attempts.published import to_publish
 from scheduler.execution.claim import Claim
 from scheduler.execution.rules.outcome import Outcome
 from scheduler.security.redaction import Redactor
@@ -32,8 +34,28 @@ class Outputs:
         metadata has `output_error`: running the step again would do its work twice.
         """
         metadata = self.metadata(result.metadata)
+        if not claim.spec.publish:
+            return await self._with_output(claim, result, metadata)
+        published, told = self._published(claim, result)
+        if told is not None:
+            metadata["publish_error"] = told
+        return replace(await self._with_output(claim, result, metadata), published=published)
+
+    def _published(self, claim: Claim, result: StepResult) -> tuple[dict[str, Any], str | None]:
+        try:
+            values = self._redactor.json(dict(result.values))
+            published, told = to_publish(claim, values)
+            return json.loads(_text(published)), told
+        except Exception as error:
+            log.exception("values are no JSON object", extra={"action": "output_refused"})
+            return {}, f"nothing was published: {type(error).__name__}"
+
+    async def _with_output(
+        self, claim: Claim, result: StepResult, metadata: dict[str, Any]
+    ) -> Outcome:
         if result.output is None:
             return Outcome(metadata=metadata)
+        is_text = isinstance(result.output, str)
         try:
             output = _text(self._redactor.json(result.output))
         except Exception as error:
@@ -41,18 +63,22 @@ class Outputs:
             refused = f"not kept, for it is no JSON: {type(error).__name__}"
             return Outcome(metadata={**metadata, "output_error": refused})
         if _units(output) <= INLINE_CHARACTERS:
-            return Outcome(output=output, metadata=metadata)
-        run = claim.run.value
-        name = f"{run.job_id}/{run.execution_id}/{claim.spec.id}/{claim.state.attempt}.json"
+            return Outcome(output=output, output_is_text=is_text, metadata=metadata)
+        whole = str(json.loads(output)) if is_text else output
+        run, suffix = claim.run.value, "txt" if is_text else "json"
+        state = claim.state
+        number = f"{state.attempt}-{state.looks}" if state.looks else f"{state.attempt}"
+        name = f"{run.job_id}/{run.execution_id}/{claim.spec.id}/{number}.{suffix}"
         kept: str | None = name
-        metadata = {**metadata, "output_characters": len(output)}
+        metadata = {**metadata, "output_characters": len(whole)}
         try:
-            await self._blobs.put(name, output.encode())
+            await self._blobs.put(name, whole.encode())
         except SchedulerError as error:
             kept = None
             metadata["output_error"] = f"only the preview was kept: {error.message}"
         return Outcome(
-            output=output[:PREVIEW_CHARACTERS],
+            output=whole[:PREVIEW_CHARACTERS],
+            output_is_text=is_text,
             output_truncated=True,
             output_blob=kept,
             metadata=metadata,
