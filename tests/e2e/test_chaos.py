@@ -19,7 +19,7 @@ def test_a_short_run_with_kills_outages_and_copies_balances(tmp_path: Path) -> N
     except ProcessFailed as missing:
         pytest.skip(str(missing))
     out = tmp_path / "chaos.json"
-    command = [sys.executable, "-m", "chaos", "--minutes", "0.5", "--seed", "6", "--clocks", "4"]
+    command = [sys.executable, "-m", "chaos", "--minutes", "0.4", "--seed", "2", "--clocks", "4"]
     ended = subprocess.run(
         [*command, "--out", str(out)], cwd=ROOT, capture_output=True, text=True, check=False
     )
