@@ -13,7 +13,7 @@ from tests.storage.machine import EngineMachine
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(LONG if ALL else 180)]
 WALKS = settings(
-    max_examples=10 if ALL else 4,  # beyond ten Hypothesis varies those it had
+    max_examples=10 if ALL else 3,  # beyond ten Hypothesis varies those it had
     stateful_step_count=40 if ALL else 15,
     deadline=None,
     database=None,

@@ -158,7 +158,7 @@ async def test_what_a_page_costs_does_not_grow_with_the_history(sim: Simulation)
         return Counter(sim.wire.log[began:])
 
     few = [await cost(), await cost(status="failed"), await cost(job_id="a")]
-    for number in range(30):
+    for number in range(12):
         await sim.execute("a", {"id": "one"}) if number % 2 else await ended(sim, "bad")
     await sim.run()
     many = [await cost(), await cost(status="failed"), await cost(job_id="a")]
