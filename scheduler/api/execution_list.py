@@ -98,11 +98,13 @@ class ExecutionList:
         asked = read_query(query, job_id, self._clock.now())
         found: list[dict[str, Any]] = []
         place: Place | None = asked.place
+        unfinished = place is not None and place.part == "unfinished"
+        zones = await self._zone_queues(asked) if unfinished else []
         for _ in range(PAGES_READ):
             if place is None or len(found) >= asked.limit:
                 break
             try:
-                part = await self._part(asked, place, asked.limit - len(found))
+                part = await self._part(asked, zones, place, asked.limit - len(found))
             except UnknownToken:
                 raise invalid_continuation() from None
             known = {entry["execution_id"] for entry in found}
@@ -115,12 +117,22 @@ class ExecutionList:
         }
         return body, None if place is None else write_continuation(place.to_json(asked.fingerprint))
 
-    async def _part(self, asked: ExecutionQuery, place: Place, limit: int) -> _Part:
+    async def _zone_queues(self, asked: ExecutionQuery) -> list[str]:
+        """The zones whose unfinished executions are asked for, by their queues."""
+        zones = sorted([zone.queue async for zone in self._dispatcher.zones_in_use()])
+        if asked.timezone is None:
+            return zones
+        own = self._dispatcher.queue_of(asked.timezone)
+        return [queue for queue in zones if queue == own]
+
+    async def _part(
+        self, asked: ExecutionQuery, zones: list[str], place: Place, limit: int
+    ) -> _Part:
         match place.part:
             case "job":
                 return await self._of_job(asked, place, limit)
             case "unfinished":
-                return await self._unfinished(asked, place, limit)
+                return await self._unfinished(asked, zones, place, limit)
             case _:
                 return await self._ended(asked, place, limit)
 
@@ -139,12 +151,10 @@ class ExecutionList:
         following = None if page.following is None else Place("job", token=page.following)
         return _Part([_document(row) for row in page.rows], following)
 
-    async def _unfinished(self, asked: ExecutionQuery, place: Place, limit: int) -> _Part:
+    async def _unfinished(
+        self, asked: ExecutionQuery, zones: list[str], place: Place, limit: int
+    ) -> _Part:
         """A page of one zone's `run:` rows, each with its run row."""
-        zones = sorted([zone.queue async for zone in self._dispatcher.zones_in_use()])
-        if asked.timezone is not None:
-            own = self._dispatcher.queue_of(asked.timezone)
-            zones = [queue for queue in zones if queue == own]
         left = [queue for queue in zones if queue >= place.group]
         if not left:
             return _Part([], first_day(asked, self._clock.now()))

@@ -75,17 +75,9 @@ class ExecutionReader:
         Raises:
             NotFound: `execution_not_found`.
         """
-        key = parse_execution_id(execution_id)
-        if key is None:
-            raise _not_found(execution_id)
-        stored = await self._store.run(key.execution_id)
-        if stored is None:
-            coming = await self._coming.find(key)
-            if coming is None:
-                raise _not_found(execution_id)
-            body = execution_document(*coming, {})
-            return ExecutionReply(body, key.execution_id, False)
-        run = stored.value
+        run, coming = await self._find(execution_id)
+        if coming is not None:
+            return ExecutionReply(execution_document(run, coming, {}), run.execution_id, False)
         body = execution_document(run, await self._definition_of(run), await self._records(run))
         if run.state in _RETRIABLE:
             body["retries"] = await self._store.retries(run.key)
@@ -119,14 +111,9 @@ class ExecutionReader:
             NotFound: `execution_not_found`.
             Conflict: `execution_unfinished`: it is a coming one.
         """
-        key = parse_execution_id(execution_id)
-        if key is None:
-            raise _not_found(execution_id)
-        stored = await self._store.run(key.execution_id)
-        if stored is not None:
-            return stored.value
-        if await self._coming.find(key) is None:
-            raise _not_found(execution_id)
+        run, coming = await self._find(execution_id)
+        if coming is None:
+            return run
         raise Conflict(
             "the execution is still to come: it can be cancelled", code="execution_unfinished"
         )
@@ -137,16 +124,20 @@ class ExecutionReader:
         Raises:
             NotFound: `execution_not_found`.
         """
+        return (await self._find(execution_id))[0]
+
+    async def _find(self, execution_id: str) -> tuple[Run, Job | None]:
+        """An execution; with the job of one that is still to come, as it would be made."""
         key = parse_execution_id(execution_id)
         if key is None:
             raise _not_found(execution_id)
         stored = await self._store.run(key.execution_id)
         if stored is not None:
-            return stored.value
+            return stored.value, None
         coming = await self._coming.find(key)
         if coming is None:
             raise _not_found(execution_id)
-        return coming[0]
+        return coming
 
 
 def _not_found(execution_id: str) -> NotFound:
