@@ -14,6 +14,7 @@ from scheduler.api.health import Health
 from scheduler.api.idempotency import Idempotency
 from scheduler.api.job_changes import JobChanges
 from scheduler.api.job_list import JobList
+from scheduler.api.job_totals import JobTotals
 from scheduler.api.jobs import Jobs
 from scheduler.api.keys import Keys
 from scheduler.api.previews import Previews
@@ -189,6 +190,7 @@ class App:
             executions=self.storage.executions,
             zones=self.storage.zones,
             days=self.storage.days,
+            totals=JobTotals(self._parts.totals, self._parts.pulses),
             store=self.store,
             catalog=self.catalog,
             dispatcher=self.dispatcher,
@@ -291,6 +293,8 @@ class App:
             wakes=Wakes(self.storage, self.dispatcher, self.settings, self.clock),
             relay=self.relay,
             upkeep=self.upkeep,
+            rollup=self._parts.rollup,
+            retention=self._parts.retention,
             zone_data=ZoneData(self.storage.jobs, self._due_rows, self.storage.control, self.clock),
             heartbeat=self.heartbeat,
             clock=self.clock,
@@ -305,7 +309,7 @@ class App:
         await self._rounds.tick()
 
     async def run_upkeep(self) -> None:
-        """What the timer asks for thirty seconds later: unfinished runs, and old zone data.
+        """What the timer asks for thirty seconds later: unfinished runs, and all that is old.
 
         Raises:
             StorageUnavailable: storage cannot be reached; the next call goes on.

@@ -53,6 +53,7 @@ class Settings(BaseModel):
     tick_horizon_seconds: float = Field(120, alias="SCHEDULER_TICK_HORIZON_SECONDS", gt=0, le=125)
     sleep_keeps_slot_seconds: float = Field(60, alias="SCHEDULER_SLEEP_KEEPS_SLOT_SECONDS", ge=0)
     cancel_grace_seconds: float = Field(10, alias="SCHEDULER_CANCEL_GRACE_SECONDS", gt=0)
+    retention_days: int = Field(90, alias="SCHEDULER_RETENTION_DAYS", ge=1, le=36_500)
     max_dequeue_count: int = Field(10, alias="SCHEDULER_MAX_DEQUEUE_COUNT", ge=1)
     step_limits: Words = Field(
         alias="SCHEDULER_STEP_LIMITS",

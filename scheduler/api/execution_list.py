@@ -10,11 +10,13 @@ from datetime import UTC, timedelta
 from typing import Any
 
 from scheduler.api.execution_query import ExecutionQuery, Place, day_of, first_day, read_query
+from scheduler.api.job_totals import JobTotals
 from scheduler.api.paging import invalid_continuation, write_continuation
 from scheduler.clock import Clock
 from scheduler.dispatch.dispatcher import Dispatcher
 from scheduler.dispatch.ids import ExecutionId, ExecutionKey, is_job_id, key_of
 from scheduler.dispatch.run_index import PREFIX, entry_of
+from scheduler.execution.history.days import list_of_all, list_of_unsuccessful
 from scheduler.execution.rules.states import RunState
 from scheduler.execution.store import ExecutionStore
 from scheduler.jobs.catalog import Catalog
@@ -41,6 +43,14 @@ class _Part:
     following: Place | None
 
 
+@dataclass
+class _Call:
+    """What one call has asked of storage, and need not ask again; None: not asked yet."""
+
+    zones: list[str] | None = None
+    oldest_day: str | None = None
+
+
 class ExecutionList:
     """Lists executions, page by page."""
 
@@ -50,6 +60,7 @@ class ExecutionList:
         executions: Table,
         zones: Table,
         days: Table,
+        totals: JobTotals,
         store: ExecutionStore,
         catalog: Catalog,
         dispatcher: Dispatcher,
@@ -58,6 +69,7 @@ class ExecutionList:
         self._executions = executions
         self._zones = zones
         self._days = days
+        self._totals = totals
         self._store = store
         self._catalog = catalog
         self._dispatcher = dispatcher
@@ -67,6 +79,8 @@ class ExecutionList:
         self, query: Mapping[str, str], job_id: str
     ) -> tuple[dict[str, Any], str | None]:
         """One page of a job's executions, be it deleted, and the continuation of the next.
+
+        The first page has the job's totals, too.
 
         Raises:
             InvalidRequest: a wrong filter, `limit` or `continuation`.
@@ -78,6 +92,8 @@ class ExecutionList:
         body, following = await self.page(query, job_id)
         if not body["count"] and following is None and not await self._has_run(job_id):
             await self._catalog.require(job_id)
+        if "continuation" not in query:
+            body["totals"] = await self._totals.read(job_id)
         return body, following
 
     async def _has_run(self, job_id: str) -> bool:
@@ -98,13 +114,12 @@ class ExecutionList:
         asked = read_query(query, job_id, self._clock.now())
         found: list[dict[str, Any]] = []
         place: Place | None = asked.place
-        unfinished = place is not None and place.part == "unfinished"
-        zones = await self._zone_queues(asked) if unfinished else []
+        call = _Call()
         for _ in range(PAGES_READ):
             if place is None or len(found) >= asked.limit:
                 break
             try:
-                part = await self._part(asked, zones, place, asked.limit - len(found))
+                part = await self._part(asked, call, place, asked.limit - len(found))
             except UnknownToken:
                 raise invalid_continuation() from None
             known = {entry["execution_id"] for entry in found}
@@ -125,16 +140,14 @@ class ExecutionList:
         own = self._dispatcher.queue_of(asked.timezone)
         return [queue for queue in zones if queue == own]
 
-    async def _part(
-        self, asked: ExecutionQuery, zones: list[str], place: Place, limit: int
-    ) -> _Part:
+    async def _part(self, asked: ExecutionQuery, call: _Call, place: Place, limit: int) -> _Part:
         match place.part:
             case "job":
                 return await self._of_job(asked, place, limit)
             case "unfinished":
-                return await self._unfinished(asked, zones, place, limit)
+                return await self._unfinished(asked, call, place, limit)
             case _:
-                return await self._ended(asked, place, limit)
+                return await self._ended(asked, call, place, limit)
 
     async def _of_job(self, asked: ExecutionQuery, place: Place, limit: int) -> _Part:
         start = f"r:{inverted(asked.to)};" if asked.to else "r:"
@@ -152,10 +165,12 @@ class ExecutionList:
         return _Part([_document(row) for row in page.rows], following)
 
     async def _unfinished(
-        self, asked: ExecutionQuery, zones: list[str], place: Place, limit: int
+        self, asked: ExecutionQuery, call: _Call, place: Place, limit: int
     ) -> _Part:
         """A page of one zone's `run:` rows, each with its run row."""
-        left = [queue for queue in zones if queue >= place.group]
+        if call.zones is None:
+            call.zones = await self._zone_queues(asked)
+        left = [queue for queue in call.zones if queue >= place.group]
         if not left:
             return _Part([], first_day(asked, self._clock.now()))
         token = place.token if left[0] == place.group else ""
@@ -180,9 +195,10 @@ class ExecutionList:
             if asked.admits(entry):
                 yield entry
 
-    async def _ended(self, asked: ExecutionQuery, place: Place, limit: int) -> _Part:
+    async def _ended(self, asked: ExecutionQuery, call: _Call, place: Place, limit: int) -> _Part:
         """A page of one day's list."""
-        day = place.group if asked.wants_success else f"{place.group}!"
+        list_of = list_of_all if asked.wants_success else list_of_unsuccessful
+        day = list_of(day_of(place.group))
         start = f"{inverted(asked.to)};" if asked.to else "0"
         end = f"{inverted(asked.from_)};" if asked.from_ else "~"
         page = await self._days.page(
@@ -197,15 +213,16 @@ class ExecutionList:
         entries = [_document(row) for row in page.rows]
         if page.following is not None:
             return _Part(entries, Place("ended", place.group, page.following))
-        return _Part(entries, await self._day_before(asked, place.group))
+        return _Part(entries, await self._day_before(asked, call, place.group))
 
-    async def _day_before(self, asked: ExecutionQuery, group: str) -> Place | None:
+    async def _day_before(self, asked: ExecutionQuery, call: _Call, group: str) -> Place | None:
         """The day before, unless there is nothing from then or before."""
         day = day_of(group) - _ONE_DAY
         if asked.from_ is not None and day < asked.from_.astimezone(UTC).date():
             return None
-        oldest = await self._days.first_partition()
-        if oldest is None or day < day_of(oldest.rstrip("!")):
+        if call.oldest_day is None:
+            call.oldest_day = await self._days.first_partition() or group
+        if day < day_of(call.oldest_day.rstrip("!")):
             return None
         return Place("ended", f"{day:%Y%m%d}")
 

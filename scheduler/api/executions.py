@@ -19,7 +19,7 @@ from scheduler.dispatch.ids import (
     manual_id,
 )
 from scheduler.execution.cancel import Cancellation
-from scheduler.execution.erasing import Eraser
+from scheduler.execution.history.erasing import Eraser
 from scheduler.execution.rules.states import RunState
 from scheduler.execution.starting.manual import ManualStarts, RunRequest
 from scheduler.execution.store import ExecutionStore

@@ -1,5 +1,6 @@
 """The parts that work on executions, wired together; each made at its first use."""
 
+from datetime import timedelta
 from functools import cached_property
 
 from scheduler.clock import Clock
@@ -16,8 +17,13 @@ from scheduler.execution.attempts.published import PublishedValues
 from scheduler.execution.cancel import Cancellation
 from scheduler.execution.claims import Claims
 from scheduler.execution.engine import Engine
-from scheduler.execution.erasing import Eraser
 from scheduler.execution.followers import Followers
+from scheduler.execution.history.days import DayLists
+from scheduler.execution.history.erasing import Eraser
+from scheduler.execution.history.retention import Retention
+from scheduler.execution.history.rollup import Rollup
+from scheduler.execution.history.totals import TotalsTable
+from scheduler.execution.history.unused_definitions import UnusedDefinitions
 from scheduler.execution.receive import StepReceiver
 from scheduler.execution.relay import Relay
 from scheduler.execution.settle import Settlement
@@ -101,7 +107,7 @@ class ExecutionParts:
             self._admission,
             self._holdings,
             self._runs,
-            self._storage.days,
+            self._days,
             self._dispatcher,
             self._clock,
         )
@@ -220,11 +226,46 @@ class ExecutionParts:
         return Eraser(
             store=self._store,
             executions=self._storage.executions,
-            days=self._storage.days,
+            days=self._days,
             outputs=self._storage.outputs,
-            definitions=self._definitions,
+            unused=self._unused_definitions,
+            totals=self.totals,
             settlement=self._settlement,
+            runs=self._runs,
+            dispatcher=self._dispatcher,
             catalog=self._catalog,
+            clock=self._clock,
+        )
+
+    @cached_property
+    def _days(self) -> DayLists:
+        return DayLists(self._storage.days)
+
+    @cached_property
+    def _unused_definitions(self) -> UnusedDefinitions:
+        return UnusedDefinitions(self._definitions, self._storage.executions, self._catalog)
+
+    @cached_property
+    def totals(self) -> TotalsTable:
+        """What the executions of each job come to."""
+        return TotalsTable(self._storage.stats)
+
+    @cached_property
+    def rollup(self) -> Rollup:
+        """Brings the totals up to date."""
+        return Rollup(
+            days=self._storage.days, totals=self.totals, pulses=self.pulses, clock=self._clock
+        )
+
+    @cached_property
+    def retention(self) -> Retention:
+        """Erases what is too old."""
+        return Retention(
+            days=self._storage.days,
+            eraser=self.eraser,
+            unused=self._unused_definitions,
+            control=self._storage.control,
+            keep=timedelta(days=self._settings.retention_days),
             clock=self._clock,
         )
 

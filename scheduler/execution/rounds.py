@@ -3,6 +3,8 @@
 from collections.abc import Awaitable, Callable
 
 from scheduler.clock import Clock
+from scheduler.execution.history.retention import Retention
+from scheduler.execution.history.rollup import Rollup
 from scheduler.execution.relay import Relay
 from scheduler.execution.upkeep.upkeep import Upkeep
 from scheduler.schedule.heartbeat import Beat, Heartbeat, lateness
@@ -24,6 +26,8 @@ class Rounds:
         wakes: Wakes,
         relay: Relay,
         upkeep: Upkeep,
+        rollup: Rollup,
+        retention: Retention,
         zone_data: ZoneData,
         heartbeat: Heartbeat,
         clock: Clock,
@@ -32,6 +36,8 @@ class Rounds:
         self._wakes = wakes
         self._relay = relay
         self._upkeep = upkeep
+        self._rollup = rollup
+        self._retention = retention
         self._zone_data = zone_data
         self._heartbeat = heartbeat
         self._clock = clock
@@ -58,12 +64,12 @@ class Rounds:
         )
 
     async def upkeep(self) -> None:
-        """Unfinished runs, and due rows of old zone data.
+        """Unfinished runs, due rows of old zone data, the totals, and what is too old.
 
         Raises:
             StorageUnavailable: storage cannot be reached; the next call goes on.
         """
-        await _all_of(self._upkeep.run, self._zone_data.run)
+        await _all_of(self._upkeep.run, self._zone_data.run, self._rollup.run, self._retention.run)
 
 
 async def _all_of(*parts: Callable[[], Awaitable[int | None]]) -> list[int | None]:

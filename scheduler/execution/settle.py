@@ -9,13 +9,12 @@ from scheduler.errors import ConflictingWrite
 from scheduler.execution.admission.admission import Admission
 from scheduler.execution.admission.holdings import Holdings
 from scheduler.execution.admission.slots import Granted
+from scheduler.execution.history.days import DayLists
 from scheduler.execution.rules.model import Run
-from scheduler.execution.rules.states import RunState
 from scheduler.execution.starting.overlap import MAX_QUEUED, OverlapRule, queue_key
 from scheduler.execution.store import ExecutionStore, Stored
 from scheduler.jobs.model import Overlap
-from scheduler.storage.keys import inverted
-from scheduler.storage.tables import Change, Delete, Table, Upsert, Value
+from scheduler.storage.tables import Change, Delete
 from scheduler.telemetry import get_logger
 
 log = get_logger(__name__)
@@ -31,7 +30,7 @@ class Settlement:
         admission: Admission,
         holdings: Holdings,
         runs: RunIndex,
-        days: Table,
+        days: DayLists,
         dispatcher: Dispatcher,
         clock: Clock,
     ) -> None:
@@ -69,7 +68,7 @@ class Settlement:
         await self.hand_over(run.timezone)
 
     async def _tell(self, run: Run) -> None:
-        await self._list_by_day(run)
+        await self._days.enter(run)
         if run.overlap is Overlap.QUEUE and run.start_time is None:
             await self._store.drop_queued(run.job_id, queue_key(run))
         if run.overlap is Overlap.QUEUE or run.followed:
@@ -85,24 +84,6 @@ class Settlement:
                 "timezone": run.timezone,
             },
         )
-
-    async def _list_by_day(self, run: Run) -> None:
-        end = run.end_time or run.progress_at
-        columns: dict[str, Value] = {
-            "v": 1,
-            "execution_id": run.execution_id,
-            "job_id": run.job_id,
-            "job_name": run.job_name,
-            "timezone": run.timezone,
-            "state": run.state,
-            "trigger": run.trigger,
-            "retried": " ".join(run.retried[-1:]) or None,
-            "scheduled_time": run.scheduled_time,
-            "start_time": run.start_time,
-            "end_time": end,
-        }
-        for day, key in day_entries(run):
-            await self._days.commit(day, [Upsert(key, columns)])
 
     async def start_queued(self, job_id: str) -> None:
         """Makes the run that has queued longest its job's active one, and sends its start.
@@ -149,13 +130,6 @@ class Settlement:
     async def _send_start(self, timezone: str, execution_id: ExecutionId) -> None:
         message = Message(kind=MessageKind.START, execution_id=execution_id)
         await self._dispatcher.send(timezone, message)
-
-
-def day_entries(run: Run) -> list[tuple[str, str]]:
-    """Where a finished execution stands in the lists of days: partitions and row keys."""
-    end = run.end_time or run.progress_at
-    day, key = f"{end:%Y%m%d}", f"{inverted(end)}:{run.execution_id}"
-    return [(day, key), *([] if run.state is RunState.SUCCESS else [(f"{day}!", key)])]
 
 
 def _granted(run: Run) -> Granted | None:

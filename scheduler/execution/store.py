@@ -142,8 +142,8 @@ class ExecutionStore:
                 raise
             return await self.save(run, etag, changes)
 
-    async def retries(self, key: ExecutionKey, *, direct: bool = True) -> list[ExecutionId]:
-        """The executions that are retries of one, the first first; not only `direct`: of these too.
+    async def retries(self, key: ExecutionKey) -> list[ExecutionId]:
+        """The executions that are retries of one, the first first.
 
         Raises:
             StorageUnavailable: storage cannot be reached.
@@ -153,7 +153,33 @@ class ExecutionStore:
         return [
             ExecutionId(row.key.removeprefix(prefix))
             async for row in rows
-            if row.values.get("direct") or not direct
+            if row.values.get("direct")
+        ]
+
+    async def unfinished_retries(
+        self, first: ExecutionKey, last: ExecutionKey
+    ) -> list[tuple[ExecutionId, ExecutionId]]:
+        """The retries that have not ended, of runs of a job whose rows stand from first to last.
+
+        Each with what it is a retry of, be it by others between.
+
+        Raises:
+            StorageUnavailable: storage cannot be reached.
+        """
+        start, end = first.retry_rows, after(last.retry_rows)
+        rows = self._executions.query(first.job_id, start, end, select=["v"])
+        pairs = [row.key.split(":")[2:] async for row in rows]
+        retries = list({ExecutionId(retry): None for _, retry in pairs})
+        found = await self.run_rows([key_of(one) for one in retries], ["state"])
+        unfinished = {
+            one
+            for one, row in zip(retries, found, strict=True)
+            if row is not None and not RunState(str(row.values["state"])).finished
+        }
+        return [
+            (ExecutionId(source), ExecutionId(retry))
+            for source, retry in pairs
+            if retry in unfinished
         ]
 
     async def states(
@@ -228,10 +254,7 @@ class ExecutionStore:
         Raises:
             StorageUnavailable: storage cannot be reached.
         """
-        try:
-            await self._executions.commit(job_id, [Delete(key, None)])
-        except ConflictingWrite:
-            return
+        await self._executions.remove(job_id, [key])
 
 
 def _retry_entries(run: Run) -> list[Change]:

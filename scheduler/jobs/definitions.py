@@ -1,6 +1,8 @@
 """Job definitions as encrypted blobs, named by the hash of their text."""
 
 from collections import OrderedDict
+from dataclasses import dataclass
+from datetime import datetime
 
 from scheduler.errors import DefinitionLost
 from scheduler.jobs.model import Job
@@ -9,6 +11,16 @@ from scheduler.storage.blobs import Container
 
 _CACHED = 500
 _REMEDY = "store the job again with PUT"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDefinition:
+    """A definition in a list of all: whose, its hash, when it was last written, and its version."""
+
+    job_id: str
+    name: str
+    written: datetime
+    etag: str
 
 
 class Definitions:
@@ -62,6 +74,28 @@ class Definitions:
         """
         self._cache.pop((job_id, name), None)
         await self._blobs.delete(f"{job_id}/{name}")
+
+    async def page(self, token: str) -> tuple[list[StoredDefinition], str | None]:
+        """A page of all definitions, and the token of the next one; None at the end.
+
+        Raises:
+            StorageUnavailable: storage cannot be reached.
+        """
+        blobs, following = await self._blobs.page(token)
+        found = []
+        for blob in blobs:
+            job_id, _, name = blob.name.partition("/")
+            found.append(StoredDefinition(job_id, name, blob.written, blob.etag))
+        return found, following
+
+    async def delete_unchanged(self, stored: StoredDefinition) -> bool:
+        """Removes a definition, unless it has been written again since; whether it is removed.
+
+        Raises:
+            StorageUnavailable: storage cannot be reached.
+        """
+        self._cache.pop((stored.job_id, stored.name), None)
+        return await self._blobs.delete(f"{stored.job_id}/{stored.name}", etag=stored.etag)
 
     def _remember(self, job: Job, name: str) -> None:
         self._cache[job.id, name] = job

@@ -55,6 +55,7 @@ class Storage:
         self.executions = self._table("Executions")
         self.zones = self._table("Zones")
         self.days = self._table("Days")
+        self.stats = self._table("Stats")
         self.keys = self._table("Keys")
         self.audit = self._table("Audit")
         self.control = self._table("Control")

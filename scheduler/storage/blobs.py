@@ -1,16 +1,32 @@
 """Blob containers for what is too large for a row, made at their first use."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from io import BytesIO
 from typing import TYPE_CHECKING
 
-from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
+from azure.core import MatchConditions
+from azure.core.exceptions import (
+    ResourceExistsError,
+    ResourceModifiedError,
+    ResourceNotFoundError,
+)
 
 from scheduler.storage.failures import storage_failures
 
 if TYPE_CHECKING:
     from azure.storage.blob.aio import ContainerClient
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """A blob in a list: its name, when it was last written, and its version."""
+
+    name: str
+    written: datetime
+    etag: str
 
 
 class Container:
@@ -87,14 +103,34 @@ class Container:
             except ResourceNotFoundError:
                 return []
 
-    async def delete(self, name: str) -> None:
-        """Removes a blob; one that is not there is no error.
+    async def page(self, token: str = "") -> tuple[list[Blob], str | None]:
+        """A page of all blobs, by name, and the token of the next one; None at the end.
 
         Raises:
             StorageUnavailable: storage cannot be reached.
         """
+        pages = self._client.list_blobs().by_page(token or None)
+        with storage_failures(f"list blobs {self._name}"):
+            try:
+                blobs = [
+                    Blob(blob.name, blob.last_modified, blob.etag)
+                    async for blob in await anext(pages)
+                ]
+            except (ResourceNotFoundError, StopAsyncIteration):
+                return [], None
+        following: str | None = getattr(pages, "continuation_token", None)
+        return blobs, following or None
+
+    async def delete(self, name: str, *, etag: str | None = None) -> bool:
+        """Removes a blob, of this version if one is given; False: there is none.
+
+        Raises:
+            StorageUnavailable: storage cannot be reached.
+        """
+        unchanged = {"etag": etag, "match_condition": MatchConditions.IfNotModified}
         with storage_failures(f"delete blob {self._name}/{name}"):
             try:
-                await self._client.delete_blob(name)
-            except ResourceNotFoundError:
-                return
+                await self._client.delete_blob(name, **(unchanged if etag else {}))
+            except (ResourceNotFoundError, ResourceModifiedError):
+                return False
+        return True

@@ -1,10 +1,11 @@
 """Tables: rows, key-range queries, and entity-group transactions that know their own writes."""
 
 import secrets
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
+from itertools import batched
 from typing import Any
 
 from azure.core import MatchConditions
@@ -236,6 +237,22 @@ class Table:
             if etag is None:
                 raise
             return [etag, *[""] * (len(changes) - 1)]
+
+    async def remove(self, partition: str, keys: Iterable[str]) -> None:
+        """Removes rows, a hundred in a transaction; one that is not there is no error.
+
+        Raises:
+            StorageUnavailable: storage cannot be reached; some may be removed.
+        """
+        for some in batched(dict.fromkeys(keys), MAX_CHANGES, strict=False):
+            left = [Delete(key, None) for key in some]
+            while left:
+                try:
+                    await self.commit(partition, left)
+                except ConflictingWrite as error:
+                    del left[error.index]
+                else:
+                    break
 
     async def _submit(self, operations: list[Any], what: str) -> list[str]:
         with storage_failures(what):

@@ -14,6 +14,8 @@ from tests.storage.scripted import fails, waits
 pytestmark = fault_tests
 TRIED_AGAIN = {"two": ("failed", "success")}
 ONE_SLOT = {"max_concurrent_per_timezone": 1}
+REPEATEDLY = 5
+"""More often than attempts are lost."""
 
 
 async def chain(case: Case) -> AsyncIterator[None]:
@@ -66,7 +68,7 @@ async def slot_given_back(case: Case) -> AsyncIterator[None]:
 
 async def out_of_time(case: Case) -> AsyncIterator[None]:
     # Long enough for a takeover of "one" to come in time.
-    case.script("two", fails(retry_after=300))
+    case.script("two", *REPEATEDLY * [fails(retry_after=300)])
     await case.execute(ONE, {**TWO, "max_retries": 1}, timeout_seconds=200)
     yield
     await case.go_on()
@@ -118,7 +120,7 @@ async def wide(case: Case) -> AsyncIterator[None]:
 
 
 async def cleaned_up(case: Case) -> AsyncIterator[None]:
-    case.script("one", fails())
+    case.script("one", *REPEATEDLY * [fails()])
     await case.execute(ONE, TWO, TIDY)
     yield
     await case.go_on()
@@ -126,7 +128,7 @@ async def cleaned_up(case: Case) -> AsyncIterator[None]:
 
 async def cleaned_up_late(case: Case) -> AsyncIterator[None]:
     # Long enough for a takeover of "one" to come in time.
-    case.script("two", fails(retry_after=300))
+    case.script("two", *REPEATEDLY * [fails(retry_after=300)])
     await case.execute(ONE, {**TWO, "max_retries": 1}, TIDY, timeout_seconds=200)
     yield
     await case.go_on()
@@ -134,12 +136,12 @@ async def cleaned_up_late(case: Case) -> AsyncIterator[None]:
 
 SCENARIOS = (
     Scenario(waiting),
-    Scenario(wide),
+    Scenario(wide, side_by_side=10),
     Scenario(cleaned_up, status="failed", attempts={"one": ("failed",)}),
     Scenario(cleaned_up_late, status="timeout", attempts={"two": ("failed",)}),
     Scenario(chain, sampled=6),
     Scenario(asked_for),
-    Scenario(branches),
+    Scenario(branches, side_by_side=2),
     Scenario(without_a_trigger),
     Scenario(retried_soon, attempts=TRIED_AGAIN),
     Scenario(retried_late, attempts=TRIED_AGAIN),

@@ -1,13 +1,16 @@
 """What a step leaves behind: inline in its row when it fits, else a blob and a preview."""
 
 import json
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from datetime import date
 from typing import Any
 
 from scheduler.errors import SchedulerError
 from scheduler.execution.attempts.published import to_publish
 from scheduler.execution.claim import Claim
+from scheduler.execution.rules.model import Run
 from scheduler.execution.rules.outcome import Outcome
 from scheduler.security.redaction import Redactor
 from scheduler.storage.blobs import Container
@@ -65,10 +68,7 @@ class Outputs:
         if _units(output) <= INLINE_CHARACTERS:
             return Outcome(output=output, output_is_text=is_text, metadata=metadata)
         whole = str(json.loads(output)) if is_text else output
-        run, suffix = claim.run.value, "txt" if is_text else "json"
-        state = claim.state
-        number = f"{state.attempt}-{state.looks}" if state.looks else f"{state.attempt}"
-        name = f"{run.job_id}/{run.execution_id}/{claim.spec.id}/{number}.{suffix}"
+        name = _blob_name(claim, "txt" if is_text else "json")
         kept: str | None = name
         metadata = {**metadata, "output_characters": len(whole)}
         try:
@@ -95,6 +95,36 @@ class Outputs:
             return {"metadata_error": "the step's metadata was over 16,000 characters"}
         kept: dict[str, Any] = json.loads(text)
         return kept
+
+
+def _blob_name(claim: Claim, suffix: str) -> str:
+    run, state = claim.run.value, claim.state
+    number = f"{state.attempt}-{state.looks}" if state.looks else f"{state.attempt}"
+    return f"{run.job_id}/{run.execution_id}/{claim.spec.id}/{number}.{suffix}"
+
+
+async def delete_outputs(blobs: Container, runs: Sequence[Run]) -> None:
+    """Deletes the outputs of some runs of a job, also those that no row names.
+
+    Raises:
+        StorageUnavailable: storage cannot be reached; some may be deleted.
+    """
+    by_day = defaultdict[date, set[str]](set)
+    for run in runs:
+        by_day[run.key.time.date()].add(f"{run.job_id}/{run.execution_id}")
+    for folders in by_day.values():
+        for name in await blobs.names(_shared_beginning(folders)):
+            if "/".join(name.split("/")[:2]) in folders:
+                await blobs.delete(name)
+
+
+def _shared_beginning(names: Collection[str]) -> str:
+    first, last = min(names), max(names)
+    length = next(
+        (n for n, pair in enumerate(zip(first, last, strict=False)) if len(set(pair)) > 1),
+        len(first),
+    )
+    return first[:length]
 
 
 def _text(value: Any) -> str:  # noqa: ANN401

@@ -1,4 +1,4 @@
-"""What the Control table tells of all: the control word, the last tick, the last upkeep.
+"""What the Control table tells of all: the control word, last tick and upkeep, age of the totals.
 
 They stand side by side, so that one query reads them.
 """
@@ -11,10 +11,11 @@ from datetime import datetime
 from scheduler.dispatch.control import PARTITION, WORD_KEY, ControlWord, word_of
 from scheduler.schedule.heartbeat import TICK_KEY, Beat, beat_of
 from scheduler.storage.tables import Row, Table, Upsert
-from scheduler.storage.values import instant, number, optional_text
+from scheduler.storage.values import instant, number, optional_instant, optional_text
 from scheduler.telemetry import get_logger
 
 log = get_logger(__name__)
+_COUNTED_KEY = "totals"
 _UPKEEP_KEY = "upkeep"
 
 
@@ -36,7 +37,7 @@ class UpkeepBeat:
 
     `unfinished` runs; starts `overdue` by over five minutes, the longest of them in
     `overdue_zone`; rows that were `put_aside`; rows `of_later_version`, left alone; `zones_left`
-    that it did not get through.
+    that it did not get through. Whatever ended before `told_before` stands in the list of its day.
     """
 
     at: datetime
@@ -48,19 +49,24 @@ class UpkeepBeat:
     of_later_version: int = 0
     zones_left: int = 0
     cursor: Cursor = field(default_factory=Cursor)
+    told_before: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Pulse:
-    """The control word, and the last tick and upkeep; None before the first."""
+    """The control word, and the last tick and upkeep; None before the first.
+
+    `counted_through`: the instant as of which the totals of all jobs are.
+    """
 
     word: ControlWord
     tick: Beat | None
     upkeep: UpkeepBeat | None
+    counted_through: datetime | None = None
 
 
 class Pulses:
-    """Reads all three, and writes that of upkeep.
+    """Reads them all, and writes the last two.
 
     Every call raises StorageUnavailable when storage cannot be reached.
     """
@@ -69,14 +75,19 @@ class Pulses:
         self._control = control
 
     async def read(self) -> Pulse:
-        """The three as they stand; a heartbeat that cannot be read counts as none."""
+        """All as they stand; a heartbeat that cannot be read counts as none."""
         rows = self._control.query(PARTITION, WORD_KEY, f"{_UPKEEP_KEY}!")
         found = {row.key: row async for row in rows}
         return Pulse(
             word_of(found.get(WORD_KEY)),
             _read(beat_of, found.get(TICK_KEY)),
             _read(_upkeep_beat_of, found.get(_UPKEEP_KEY)),
+            _read(_counted_of, found.get(_COUNTED_KEY)),
         )
+
+    async def note_counted(self, through: datetime) -> None:
+        """Notes that the totals have all in them that ended up to an instant."""
+        await self._control.commit(PARTITION, [Upsert(_COUNTED_KEY, {"v": 1, "through": through})])
 
     async def note_upkeep(self, beat: UpkeepBeat) -> None:
         """Notes a finished upkeep."""
@@ -94,6 +105,7 @@ class Pulses:
                 "of_later_version": beat.of_later_version,
                 "zones_left": beat.zones_left,
                 "cursor": json.dumps(cursor, separators=(",", ":")),
+                "told_before": beat.told_before,
             },
         )
         await self._control.commit(PARTITION, [row])
@@ -122,4 +134,9 @@ def _upkeep_beat_of(row: Row) -> UpkeepBeat:
         of_later_version=number(values.get("of_later_version")),
         zones_left=number(values.get("zones_left")),
         cursor=Cursor(dict(cursor.get("beyond") or {}), str(cursor.get("next_zone") or "")),
+        told_before=optional_instant(values.get("told_before")),
     )
+
+
+def _counted_of(row: Row) -> datetime:
+    return instant(row.values["through"])

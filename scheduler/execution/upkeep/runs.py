@@ -70,29 +70,30 @@ class RunUpkeep:
 
     async def look(
         self, zone: ZoneQueue, state: ControlState, entry: RunEntry, done: set[str], *, parked: bool
-    ) -> None:
+    ) -> bool:
         """Does what the run needs by its `run:` row, and by its run row where that may matter.
 
         `done`: the jobs whose line has been looked at in this round. With `parked` the run rows of
         those that wait for a slot are read too: one may have ended, and its end not been told.
+        Returns whether that was looked at.
         """
         if entry.place is Place.WAITING and not state.admits(entry.announcement.trigger):
             await self._hold(zone, entry)
-            return
+            return False
         now = self._clock.now()
         if entry.place is Place.ARRIVING:
             if self._is_overdue(max(entry.announcement.due, entry.announced), entry, now):
                 await self._start_again(zone, entry, now)
-            return
+            return False
         in_time = entry.deadline is not None and now < entry.deadline
         if entry.place is Place.WAITING and in_time and not parked:
-            return
+            return False
         stored = await self._store.run(entry.announcement.execution_id)
-        if stored is None:
-            if self._is_overdue(max(entry.since, entry.announced), entry, now):
-                await self._start_again(zone, entry, now)
-            return
-        await self._arrived(zone, stored, entry, done, now)
+        if stored is not None:
+            await self._arrived(zone, stored, entry, done, now)
+        elif self._is_overdue(max(entry.since, entry.announced), entry, now):
+            await self._start_again(zone, entry, now)
+        return True
 
     async def let_go(
         self, zone: ZoneQueue, state: ControlState, entry: RunEntry, delay: timedelta

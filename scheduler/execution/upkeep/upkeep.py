@@ -24,6 +24,8 @@ LONGEST = timedelta(seconds=45)
 THOROUGH_MINUTES = 10
 """Every so many minutes it also looks where seldom anything is to be found."""
 _CONCURRENT_ZONES = 8
+_RECORDED_WITHIN = timedelta(minutes=2)
+"""So much after its instant, by the clock of its worker, an end is on record or never will be."""
 
 
 class Upkeep:
@@ -57,7 +59,8 @@ class Upkeep:
         """
         began = self._clock.now()
         pulse = await self._pulses.read()
-        cursor = pulse.upkeep.cursor if pulse.upkeep is not None else Cursor()
+        last = pulse.upkeep
+        cursor = last.cursor if last is not None else Cursor()
         looks = await self._looks(cursor, pulse.word.state, began)
         gate = asyncio.Semaphore(_CONCURRENT_ZONES)
 
@@ -71,8 +74,9 @@ class Upkeep:
         faults = [one for one in results if isinstance(one, BaseException)]
         failed = [one for one, result in zip(looks, results, strict=False) if result in faults]
         beat = _beat(looks, failed, began)
+        told = beat.told_before if beat.told_before or last is None else last.told_before
         seconds = (self._clock.now() - began).total_seconds()
-        await self._pulses.note_upkeep(replace(beat, duration_seconds=seconds))
+        await self._pulses.note_upkeep(replace(beat, duration_seconds=seconds, told_before=told))
         log.info(
             "upkeep done",
             extra={
@@ -132,4 +136,12 @@ def _beat(looks: Sequence[ZoneLook], failed: Sequence[ZoneLook], began: datetime
             beyond={one.zone.queue: one.beyond for one in left if one.beyond},
             next_zone=waiting[0] if waiting else "",
         ),
+        told_before=_told_before(looks, began),
     )
+
+
+def _told_before(looks: Sequence[ZoneLook], began: datetime) -> datetime | None:
+    """Before which instant every end is told; None where not all that is unfinished was seen."""
+    if not all(one.done and one.whole for one in looks):
+        return None
+    return min([began - _RECORDED_WITHIN, *(one.told_before for one in looks)])

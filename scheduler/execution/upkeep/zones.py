@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from scheduler.clock import Clock
 from scheduler.dispatch.control import ZONE_STATE, Control, ControlState, zone_state
@@ -39,6 +39,7 @@ from scheduler.storage.tables import Row, Table
 from scheduler.telemetry import bound, get_logger
 
 log = get_logger(__name__)
+_UNKNOWN, _FAR = (one.replace(tzinfo=UTC) for one in (datetime.min, datetime.max))
 OVERDUE = timedelta(minutes=5)
 """A start that nobody took for so long is told in the status."""
 
@@ -49,6 +50,8 @@ class ZoneLook:
 
     It goes on `beyond` a row key and stops at `until`. A `thorough` one also reads the run rows of
     those that wait for a slot, and the poison queue though nothing is unfinished.
+
+    Whatever ended before `told_before`, by the rows that were looked at, stands in its day's list.
     """
 
     zone: ZoneQueue
@@ -57,11 +60,19 @@ class ZoneLook:
     thorough: bool
     beyond: str = ""
     begun: bool = False
+    whole: bool = False
     done: bool = False
     unfinished: int = 0
     overdue: int = 0
     put_aside: int = 0
     of_later_version: int = 0
+    told_before: datetime = _FAR
+
+    def leave(self, row: Row) -> None:
+        """Notes that the run of a `run:` row may have ended since it came to where it is."""
+        since = row.values.get("since") or row.values.get("announced")
+        earliest = since if isinstance(since, datetime) else _UNKNOWN
+        self.told_before = min(self.told_before, earliest)
 
 
 @dataclass
@@ -114,7 +125,7 @@ class ZoneUpkeep:
         """
         look.begun = True
         start = f"{look.beyond}!" if look.beyond else ASIDE_PREFIX
-        whole = not look.beyond
+        look.whole = not look.beyond
         seen = _Seen(mark=ControlState.RUNNING if start < ZONE_STATE else None)
         async with aclosing(self._zones.query(look.zone.queue, start, WAITS_END)) as rows:
             async for row in rows:
@@ -126,7 +137,7 @@ class ZoneUpkeep:
         if seen.mark not in (None, look.state):
             await self._control.mark(look.zone.queue)
         await self._let_go(look, seen.held)
-        if whole:
+        if look.whole:
             await self._mend_line(look, seen)
         if seen.waiters:
             await self._settlement.hand_over(look.zone.timezone)
@@ -152,6 +163,7 @@ class ZoneUpkeep:
     async def _run(self, look: ZoneLook, seen: _Seen, row: Row) -> None:
         if is_of_later_version(row):
             look.of_later_version += 1
+            look.leave(row)
             return
         if failures_of(row).is_final and await self._given_up.end(look.zone, row):
             return
@@ -162,7 +174,10 @@ class ZoneUpkeep:
             seen.parked[entry.wait] = entry
         elif entry.place is Place.ARRIVING:
             look.overdue += self._clock.now() - entry.announcement.due > OVERDUE
-        await self._runs.look(look.zone, look.state, entry, seen.lines, parked=look.thorough)
+        if not await self._runs.look(
+            look.zone, look.state, entry, seen.lines, parked=look.thorough
+        ):
+            look.leave(row)
 
     async def _guarded(
         self, look: ZoneLook, row: Row, work: Callable[[], Awaitable[object]]
@@ -174,8 +189,10 @@ class ZoneUpkeep:
             try:
                 await work()
             except StorageUnavailable:
+                look.leave(row)
                 log.warning("upkeep has to look again", extra={"action": "upkeep_delayed"})
             except Exception as error:
+                look.leave(row)
                 log.exception("upkeep of a run failed", extra={"action": "upkeep_failed"})
                 if of_run:
                     await self._failures.note(look.zone.queue, ExecutionId(name), error)
