@@ -1,4 +1,4 @@
-"""Fills the tables with finished executions: copies of one that really ran.
+"""Fills the tables with finished executions: copies of one that really ran, some as failed.
 
 At most 10,000 are of the job that is read. The others are of jobs with 1,000 each, for the emulator
 walks through a whole partition to insert a row.
@@ -6,11 +6,12 @@ walks through a whole partition to insert a row.
 
 import asyncio
 from collections.abc import Iterable, Iterator
-from datetime import timedelta
+from datetime import date, timedelta
 from itertools import batched, groupby
 
 from benchmarks.bench import START, Bench, job_on
 from scheduler.dispatch.ids import ExecutionId, ExecutionKey, key_of, scheduled_id
+from scheduler.execution.rules.states import RunState
 from scheduler.storage.keys import inverted
 from scheduler.storage.tables import MAX_CHANGES, Insert, Row, Table, Value
 from tests.storage.seeding import store_jobs
@@ -19,6 +20,8 @@ OWN, OTHERS = 10_000, 1_000
 """How many runs the job that is read has at most, and each of the others."""
 EACH_WITH_STEPS = 100
 """One in so many copies has its step rows too, to save time: nobody reads the others."""
+EACH_FAILED = 10
+"""One in so many copies has failed."""
 _CONCURRENT = 4
 _MINUTE, _DAY = timedelta(minutes=1), timedelta(days=1)
 _OWN_DAYS = 8
@@ -41,6 +44,11 @@ class History:
     def middle(self) -> ExecutionId:
         """The copy in the middle of the job's own; the one that ran, while there are none."""
         return self._key(self._middle).execution_id
+
+    @property
+    def middle_day(self) -> date:
+        """The day (UTC) in the middle of all copies."""
+        return self._key(self._size // 2).time.date()
 
     @property
     def _middle(self) -> int:
@@ -70,6 +78,8 @@ class History:
         storage = self._bench.app.storage
         await _write(storage.executions, (row for one in numbers for row in self._execution(one)))
         await _write(storage.days, map(self._listed, numbers))
+        failed = ((f"{day}!", row) for day, row in map(self._listed, filter(_failed, numbers)))
+        await _write(storage.days, failed)
 
     def _key(self, number: int) -> ExecutionKey:
         if number <= OWN:
@@ -80,7 +90,11 @@ class History:
 
     def _execution(self, number: int) -> Iterator[tuple[str, Insert]]:
         key = self._key(number)
-        own: dict[str, Value] = {"execution_id": key.execution_id, "scheduled_time": key.time}
+        own: dict[str, Value] = {
+            "execution_id": key.execution_id,
+            "scheduled_time": key.time,
+            "state": _state_of(number),
+        }
         yield key.job_id, Insert(key.run_row, {**self._run.values, **own})
         if number % EACH_WITH_STEPS == 0 or number == self._middle:
             for place, row in enumerate(self._step_rows):
@@ -93,9 +107,19 @@ class History:
             "job_id": key.job_id,
             "scheduled_time": key.time,
             "end_time": key.time,
+            "state": _state_of(number),
         }
         row = Insert(f"{inverted(key.time)}:{key.execution_id}", {**self._day.values, **own})
         return f"{key.time:%Y%m%d}", row
+
+
+def _failed(number: int) -> bool:
+    # Never the one in the middle: the reading of one that can be retried asks for more.
+    return number % EACH_FAILED == EACH_FAILED - 1
+
+
+def _state_of(number: int) -> RunState:
+    return RunState.FAILED if _failed(number) else RunState.SUCCESS
 
 
 async def _write(table: Table, rows: Iterable[tuple[str, Insert]]) -> None:

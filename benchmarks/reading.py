@@ -1,13 +1,14 @@
-"""What reading an execution and the status costs, with 10 to 100,000 finished runs in the tables.
+"""What reading an execution, the status and the lists costs, beside 10 to 100,000 finished runs.
 
 The reader is an instance of its own, whose first read finds no definition in its cache. An
 execution of 3 steps is read in the middle of its job's history, and one of 100 steps of a job that
 ran once.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import starmap
 from math import log
 from statistics import median
 from time import perf_counter, process_time
@@ -17,17 +18,16 @@ from azure.data.tables.aio import TableClient
 
 from benchmarks.bench import QUICK, Bench, Figures, fresh
 from benchmarks.history import History
+from benchmarks.listing import Work, cost_of, line, lists, require_flat, start_unfinished
 from scheduler.app import App
 from scheduler.dispatch.ids import ExecutionId, key_of
 from scheduler.storage.keys import after
 from tests.storage.counting import CountingTransport, Tally
 
-SIZES = (10, 100, 1_000) if QUICK else (10, 1_000, 100_000)
+SIZES = (10, 1_000, 2_000) if QUICK else (10, 1_000, 100_000)
 FEW, MANY = 3, 100
 PAIRS = 20 if QUICK else 200
 TARGET_OPERATIONS, TARGET_TIME_RATIO = 2, 1.5
-
-type Work = Callable[[], Awaitable[object]]
 
 
 @dataclass
@@ -39,12 +39,8 @@ class _Reader:
     table: TableClient
 
     async def cost(self, work: Work) -> dict[str, int]:
-        """Operations, and rows read: those of queries, and one for each row read by its key."""
-        before = self.tally.cost()
-        await work()
-        cost = self.tally.cost() - before
-        reads = sum(n for name, n in cost.requests.items() if name[0].isupper() and "get" in name)
-        return {"operations": cost.operations, "rows": cost.rows + reads}
+        """Operations and rows read."""
+        return await cost_of(self.tally, work)
 
 
 async def measure() -> Figures:
@@ -60,15 +56,23 @@ async def measure() -> Figures:
             await bench.app.dispatcher.open_zone(timezone)
         for history in (few, many):
             await history.run()
+        await start_unfinished(bench)
         async with _reader(bench) as reader:
             cold = await reader.cost(lambda: reader.app.execution_reader.read(many.middle))
             for size in SIZES:
                 await few.fill(size)
-                sizes.append(await _size(reader, size, few.middle, many.middle))
-                print(_line(sizes[-1]))
+                figures = await _size(reader, size, few.middle, many.middle)
+                figures["lists"] = await lists(reader.app, reader.tally, "few", few.middle_day)
+                sizes.append(figures)
+                print(_line(figures), *starmap(line, figures["lists"].items()), sep="\n")
             unbounded = reader.tally.unbounded()
             if unbounded:
                 raise AssertionError(f"queries without bounds: {unbounded[:3]}")
+            require_flat(sizes)
+    return _summary(bench, cold, sizes)
+
+
+def _summary(bench: Bench, cold: dict[str, int], sizes: list[Figures]) -> Figures:
     figures: Figures = {
         "zones": len(bench.app.settings.timezones),
         "target_operations": TARGET_OPERATIONS,

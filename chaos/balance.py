@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from chaos.books import Books
 from chaos.ledger import Entry, Ledger
 from chaos.twice import effect_faults
+from chaos.waits import look_faults, told, waited
 from scheduler.dispatch.ids import Trigger, scheduled_id
 from scheduler.execution.rules.retry import MAX_INTERRUPTIONS
 from scheduler.execution.rules.states import RunState
@@ -70,6 +71,7 @@ def balance(books: Books) -> Sheet:
         Line("attempts, each claimed by one host", len(books.logs.hosts), tuple(_claimed(books))),
         Line("histories of attempts without a gap", _records(entries), tuple(_histories(entries))),
         Line("effects in the database", len(books.effects), tuple(effect_faults(books))),
+        Line("looks of steps that wait", len(books.looks), tuple(look_faults(books))),
         Line("jobs that never run beside themselves", _alone(books), tuple(_beside(books))),
         Line("day rows, one for each execution", len(books.ledger.days), tuple(_day_rows(books))),
         Line("left over", sum(books.ledger.left_over.values()), tuple(_left_over(books.ledger))),
@@ -82,6 +84,7 @@ def balance(books: Books) -> Sheet:
         count - 1
         for count in Counter((one.execution_id, one.step_id) for one in books.effects).values()
     )
+    sheet.told |= told(books)
     return sheet
 
 
@@ -175,8 +178,9 @@ def _early(entries: dict[str, Entry]) -> Iterator[str]:
 
 
 def _claimed(books: Books) -> Iterator[str]:
+    looked = {one.key for one in waited(books)}  # each of their looks is begun by some host
     for (execution_id, step, attempt), hosts in books.logs.hosts.items():
-        if len(hosts) > 1:
+        if len(hosts) > 1 and (execution_id, step, attempt) not in looked:
             yield f"attempt {attempt} of {step} of {execution_id} began on {', '.join(hosts)}"
         elif execution_id not in books.ledger.entries:
             yield f"an attempt of {execution_id}, which is not recorded"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from chaos.asker import Asked
-from chaos.effects import Effect
+from chaos.effects import Effect, Look
 from chaos.hostlog import HostLogs
 from chaos.jobs import ChaosJob
 from chaos.ledger import Ledger
@@ -44,3 +44,4 @@ class Books:
     effects: Sequence[Effect]
     logs: HostLogs
     happened: Happened
+    looks: Sequence[Look] = ()

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
 
 import pyodbc
 
@@ -12,6 +14,8 @@ POSTGRES_SETTINGS = (
     "track_commit_timestamp=on",
     "client_connection_check_interval=500",
 )
+LEAVE_LOOK = "SELECT leave_look(?, ?, CAST(? AS int), ?, ?, ?, CAST(? AS float8))"
+"""Execution, step, attempt, kind, token, the tokens that it knew of, seconds."""
 _SCHEMA = """
 CREATE TABLE effect (
     execution text NOT NULL,
@@ -30,13 +34,42 @@ BEGIN
         RAISE EXCEPTION 'attempt % is one that fails', attempt USING ERRCODE = '55000';
     END IF;
     RETURN attempt;
+END $$;
+CREATE TABLE look (
+    execution text NOT NULL,
+    step text NOT NULL,
+    attempt int NOT NULL,
+    kind text NOT NULL,
+    token text NOT NULL,
+    seen text NOT NULL,
+    host text NOT NULL DEFAULT current_setting('application_name'),
+    begun timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE FUNCTION leave_look(
+    execution text, step text, attempt int, kind text, token text, seen text, seconds float8
+) RETURNS int LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO look (execution, step, attempt, kind, token, seen)
+    VALUES (execution, step, attempt, kind, token, seen);
+    PERFORM pg_sleep(seconds);
+    RETURN attempt;
 END $$
 """
-_READ = """
-SELECT execution, step, attempt, host,
-       to_char(pg_xact_commit_timestamp(xmin) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US')
-FROM effect
+_AT = """to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US')"""
+_COMMITTED = _AT.format("pg_xact_commit_timestamp(xmin)")
+_READ = f"SELECT execution, step, attempt, host, {_COMMITTED} FROM effect"
+_READ_LOOKS = f"""
+SELECT execution, step, attempt, kind, token, seen, host, {_AT.format("begun")}, {_COMMITTED}
+FROM look
 """
+
+
+class LookKind(StrEnum):
+    """What a step that waits did: it looked and waits on, looked and succeeded, was to stop."""
+
+    LOOK = "look"
+    LAST = "last"
+    STOP = "stop"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +83,31 @@ class Effect:
     committed: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A row that one look of a step that waits left; `seen`: the tokens of the looks it knew of."""
+
+    execution_id: str
+    step_id: str
+    attempt: int
+    kind: LookKind
+    token: str
+    seen: tuple[str, ...]
+    host: str
+    begun: datetime
+    committed: datetime
+
+    @property
+    def attempt_key(self) -> tuple[str, str, int]:
+        """Execution id, step id, number of the attempt."""
+        return self.execution_id, self.step_id, self.attempt
+
+
 class Effects:
-    """The table of effects of one database."""
+    """The tables of effects and looks of one database."""
 
     def __init__(self, connection_string: str) -> None:
-        """Makes the table; steps write to it by the SQL function `leave_effect`."""
+        """Makes the tables; steps write by the SQL functions `leave_effect` and `leave_look`."""
         self.connection_string = connection_string
         with self._connected() as connection:
             connection.execute(_SCHEMA)
@@ -62,15 +115,48 @@ class Effects:
 
     def read(self) -> list[Effect]:
         """All effects that have been committed."""
-        with self._connected() as connection:
-            rows = connection.execute(_READ).fetchall()
-        connection.close()
         return [
-            Effect(
-                row[0], row[1], row[2], row[3], datetime.fromisoformat(row[4]).replace(tzinfo=UTC)
-            )
-            for row in rows
+            Effect(execution_id, step, attempt, host, _instant(committed))
+            for execution_id, step, attempt, host, committed in self._rows(_READ)
         ]
+
+    def read_looks(self) -> list[Look]:
+        """All looks that have been committed."""
+        return [_look(*row) for row in self._rows(_READ_LOOKS)]
+
+    def _rows(self, query: str) -> list[Any]:
+        with self._connected() as connection:
+            rows: list[Any] = connection.execute(query).fetchall()
+        connection.close()
+        return rows
 
     def _connected(self) -> pyodbc.Connection:
         return pyodbc.connect(self.connection_string, autocommit=True, timeout=15)
+
+
+def _look(
+    execution_id: str,
+    step: str,
+    attempt: int,
+    kind: str,
+    token: str,
+    seen: str,
+    host: str,
+    begun: str,
+    committed: str,
+) -> Look:
+    return Look(
+        execution_id=execution_id,
+        step_id=step,
+        attempt=attempt,
+        kind=LookKind(kind),
+        token=token,
+        seen=tuple(seen.split()),
+        host=host,
+        begun=_instant(begun),
+        committed=_instant(committed),
+    )
+
+
+def _instant(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)

@@ -17,10 +17,14 @@ type AttemptKey = tuple[str, str, int]
 
 @dataclass
 class HostLogs:
-    """`actions`: how often; `hosts`: the hosts that started an attempt; `errors`: their lines."""
+    """`actions`: how often; `hosts`: the hosts that started an attempt; `errors`: their lines.
+
+    `waits`: how often an attempt was recorded as one that waits.
+    """
 
     actions: Counter[str] = field(default_factory=Counter)
     hosts: dict[AttemptKey, list[str]] = field(default_factory=lambda: defaultdict(list))
+    waits: Counter[AttemptKey] = field(default_factory=Counter)
     errors: list[str] = field(default_factory=list)
 
 
@@ -42,7 +46,10 @@ def _note(logs: HostLogs, host: str, line: str) -> None:
     if found is None:
         return
     logs.actions[found[1]] += 1
-    if found[1] == "step_started":
+    if found[1] in ("step_started", "step_waits"):
         keys = {name: value.strip('"') for name, value in _KEY.findall(line)}
         attempt = (keys["execution_id"], keys["step_id"], int(keys["attempt"]))
-        logs.hosts[attempt].append(host)
+        if found[1] == "step_waits":
+            logs.waits[attempt] += 1
+        else:
+            logs.hosts[attempt].append(host)

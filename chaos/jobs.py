@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from chaos.waiting_step import WaitingStep
 from scheduler.execution.rules.states import RunState
 from scheduler.schedule import next_runs
 
@@ -18,6 +19,8 @@ START_SECONDS = 25
 """When the schedules begin, from the beginning of the run: not in the past of a fast clock."""
 LEAST_SPAN_SECONDS = 20
 NEVER_MIND = 99
+WAITING_TIMEOUT_SECONDS = 3_600
+"""Never over: what a cancelled step leaves is told from what one out of time does."""
 FAN = 10
 
 SUCCESS = frozenset({RunState.SUCCESS})
@@ -30,7 +33,8 @@ class AskedJob:
     """A job that is run by hand, `a_minute` times; `before`: only in the first seconds.
 
     Its second step fails at `fails` first attempts; not in one transaction when `bare`. `shape` is
-    `chain`, `diamond`, `fan` (ten wide) or `tidied` (a chain and a step that always runs).
+    `chain`, `diamond`, `fan` (ten wide), `tidied` (a chain and a step that always runs) or
+    `waiting` (a chain whose second step waits for outside work, `waits` times).
     """
 
     job_id: str
@@ -43,6 +47,8 @@ class AskedJob:
     before: float | None = None
     ends: frozenset[RunState] = SUCCESS
     shape: str = "chain"
+    waits: int = 3
+    check_in_seconds: float = 4
 
 
 def _in_zone(timezone: str) -> list[AskedJob]:
@@ -62,6 +68,7 @@ def _in_zone(timezone: str) -> list[AskedJob]:
         ),
         AskedJob(job_id=f"diamond-{word}", timezone=timezone, a_minute=2, shape="diamond"),
         AskedJob(job_id=f"fan-{word}", timezone=timezone, a_minute=0.5, shape="fan"),
+        AskedJob(job_id=f"waiting-{word}", timezone=timezone, a_minute=4, shape="waiting"),
     ]
 
 
@@ -70,6 +77,15 @@ ASKED = (
     AskedJob(job_id="sleepy", timezone=DECLARED[1], a_minute=2, fails=1, retry_delay=70, before=60),
     AskedJob(
         job_id="wakeful", timezone=UNDECLARED, a_minute=1, fails=1, retry_delay=130, before=30
+    ),
+    AskedJob(
+        job_id="patient",
+        timezone=DECLARED[0],
+        a_minute=2,
+        before=60,
+        shape="waiting",
+        waits=2,
+        check_in_seconds=65,
     ),
 )
 
@@ -132,6 +148,9 @@ def _shaped(job: AskedJob, step_seconds: Sequence[float]) -> list[dict[str, Any]
         case "fan":
             wide = [_step(f"wide_{place}", short, depends_on=[]) for place in range(FAN)]
             return [*wide, _step("join", short, depends_on=[step["id"] for step in wide])]
+        case "waiting":
+            first, _, third = _steps(step_seconds)
+            return [first, _waiting(job, short), third]
         case "tidied":
             return [*_steps(step_seconds, fails=job.fails), _step("tidy", short, run_if="always")]
         case _:
@@ -207,6 +226,20 @@ def _steps(
         _step(STEPS[1], second, fails=fails, bare=bare),
         _step(STEPS[2], third),
     ]
+
+
+def _waiting(job: AskedJob, seconds: float) -> dict[str, Any]:
+    return {
+        "id": STEPS[1],
+        "type": WaitingStep.type,
+        "timeout": WAITING_TIMEOUT_SECONDS,
+        "config": {
+            "connection_name": CONNECTION,
+            "waits": job.waits,
+            "check_in_seconds": job.check_in_seconds,
+            "look_seconds": seconds,
+        },
+    }
 
 
 def _step(

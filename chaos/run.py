@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from time import monotonic
 
+from benchmarks.plugin import plugin
 from chaos.asker import Asker
 from chaos.balance import Sheet, balance
 from chaos.books import Books, Happened
@@ -18,6 +19,7 @@ from chaos.jobs import CONNECTION, DECLARED, chaos_jobs
 from chaos.ledger import read_ledger, wait_until_quiet
 from chaos.meddler import Meddler
 from chaos.plan import Plan
+from chaos.waiting_step import WaitingStep
 from chaos.weather import Weather
 from scheduler.app import App
 from scheduler.settings import Settings
@@ -25,6 +27,7 @@ from tools.azurite import Azurite
 from tools.fleet import Fleet
 from tools.local_settings import new_secrets
 from tools.postgres import Postgres
+from tools.process import ROOT
 
 LEASE_SECONDS = 10
 STORE_SECONDS = 20.0
@@ -86,6 +89,7 @@ async def _in(folder: Path, plan: Plan, tell: Callable[[str], None]) -> Result:
     with Postgres(POSTGRES_SETTINGS) as postgres, Azurite(folder / "azurite") as azurite:
         effects = Effects(postgres.connection_string)
         environment = new_secrets() | SETTINGS
+        environment["PYTHONPATH"] = f"{ROOT}:{plugin(folder, WaitingStep)}"
         environment["SCHEDULER_MAX_CLOCK_SKEW_SECONDS"] = f"{plan.clock_distance:g}"
         environment["AzureWebJobsStorage"] = azurite.connection_string
         environment[f"SCHEDULER_CONNECTION_{CONNECTION.upper()}"] = postgres.connection_string
@@ -132,6 +136,7 @@ async def _run(
         idempotent=idempotent,
         ledger=await read_ledger(app, job_ids, _days(begin)),
         effects=await asyncio.to_thread(effects.read),
+        looks=await asyncio.to_thread(effects.read_looks),
         logs=read_logs(fleet.lives),
         happened=Happened(
             {life.name: life for life in fleet.lives},

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from chaos.books import Books
 from chaos.effects import Effect
+from chaos.waiting_step import WaitingStep
 from scheduler.execution.rules.model import Attempt, StepRecord
 
 _MEASURED = timedelta(seconds=1)
@@ -19,6 +20,8 @@ def effect_faults(books: Books) -> Iterator[str]:
         by_step[effect.execution_id, effect.step_id].append(effect)
     for execution_id, entry in books.ledger.entries.items():
         for record in entry.steps.values():
+            if record.type == WaitingStep.type:
+                continue
             effects = by_step.pop((execution_id, record.id), [])
             for fault in _of_step(books, execution_id, record, effects):
                 yield f"{record.id} of {execution_id}: {fault}"

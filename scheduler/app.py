@@ -76,7 +76,7 @@ class App:
         self.dispatcher = Dispatcher(self.storage, settings, self.clock)
         self.runs = RunIndex(self.storage.zones)
         self.catalog = Catalog(self.storage)
-        self.definitions = Definitions(self.storage.definitions, self.cipher)
+        self.definitions = Definitions(self.storage.definitions, self.cipher, self.clock)
         self.heartbeat = Heartbeat(self.storage.control)
         self.store = ExecutionStore(self.storage.executions)
         self.control = Control(self.storage, self.dispatcher, self.clock)

@@ -4,6 +4,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import datetime
 
+from scheduler.clock import Clock
 from scheduler.errors import DefinitionLost
 from scheduler.jobs.model import Job
 from scheduler.security.encryption import Cipher
@@ -26,9 +27,10 @@ class StoredDefinition:
 class Definitions:
     """Writes a definition once a change; reads are cached, for a hash never changes its content."""
 
-    def __init__(self, blobs: Container, cipher: Cipher) -> None:
+    def __init__(self, blobs: Container, cipher: Cipher, clock: Clock) -> None:
         self._blobs = blobs
         self._cipher = cipher
+        self._clock = clock
         self._cache: OrderedDict[tuple[str, str], Job] = OrderedDict()
 
     async def put(self, job: Job) -> str:
@@ -38,7 +40,8 @@ class Definitions:
             StorageUnavailable: storage cannot be reached.
         """
         name = job.hash
-        await self._blobs.put(f"{job.id}/{name}", self._cipher.encrypt(job.to_json()))
+        content = self._cipher.encrypt(job.to_json())
+        await self._blobs.put(f"{job.id}/{name}", content, written=self._clock.now())
         self._remember(job, name)
         return name
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from io import BytesIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from azure.core import MatchConditions
 from azure.core.exceptions import (
@@ -17,12 +17,19 @@ from azure.core.exceptions import (
 from scheduler.storage.failures import storage_failures
 
 if TYPE_CHECKING:
+    from azure.storage.blob import BlobProperties
     from azure.storage.blob.aio import ContainerClient
+
+
+_WRITTEN = "written"
 
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """A blob in a list: its name, when it was last written, and its version."""
+    """A blob in a list: its name, when it was last written, and its version.
+
+    That is told by the clock of the writer, or where that did not tell it, of the service.
+    """
 
     name: str
     written: datetime
@@ -40,22 +47,27 @@ class Container:
     def _client(self) -> "ContainerClient":
         return self._connect()
 
-    async def put(self, name: str, content: bytes) -> None:
-        """Writes a blob, over what may be there.
+    async def put(self, name: str, content: bytes, *, written: datetime | None = None) -> None:
+        """Writes a blob, over what may be there; `written` is what lists tell of it.
 
         Raises:
             StorageUnavailable: storage cannot be reached.
         """
         with storage_failures(f"write blob {self._name}/{name}"):
             try:
-                await self._client.upload_blob(
-                    name, BytesIO(content), length=len(content), overwrite=True
-                )
+                await self._upload(name, content, written)
             except ResourceNotFoundError:
                 await self._create()
-                await self._client.upload_blob(
-                    name, BytesIO(content), length=len(content), overwrite=True
-                )
+                await self._upload(name, content, written)
+
+    async def _upload(self, name: str, content: bytes, written: datetime | None) -> None:
+        await self._client.upload_blob(
+            name,
+            BytesIO(content),
+            length=len(content),
+            overwrite=True,
+            metadata=None if written is None else {_WRITTEN: written.isoformat()},
+        )
 
     async def _create(self) -> None:
         try:
@@ -109,13 +121,10 @@ class Container:
         Raises:
             StorageUnavailable: storage cannot be reached.
         """
-        pages = self._client.list_blobs().by_page(token or None)
+        pages = self._client.list_blobs(include=["metadata"]).by_page(token or None)
         with storage_failures(f"list blobs {self._name}"):
             try:
-                blobs = [
-                    Blob(blob.name, blob.last_modified, blob.etag)
-                    async for blob in await anext(pages)
-                ]
+                blobs = [_blob(blob) async for blob in await anext(pages)]
             except (ResourceNotFoundError, StopAsyncIteration):
                 return [], None
         following: str | None = getattr(pages, "continuation_token", None)
@@ -127,10 +136,16 @@ class Container:
         Raises:
             StorageUnavailable: storage cannot be reached.
         """
-        unchanged = {"etag": etag, "match_condition": MatchConditions.IfNotModified}
+        unchanged: dict[str, Any] = {"etag": etag, "match_condition": MatchConditions.IfNotModified}
         with storage_failures(f"delete blob {self._name}/{name}"):
             try:
                 await self._client.delete_blob(name, **(unchanged if etag else {}))
             except (ResourceNotFoundError, ResourceModifiedError):
                 return False
         return True
+
+
+def _blob(found: "BlobProperties") -> Blob:
+    told = (found.metadata or {}).get(_WRITTEN)
+    written = datetime.fromisoformat(told) if told else found.last_modified
+    return Blob(found.name, written, found.etag)

@@ -28,4 +28,5 @@ def test_a_short_run_with_kills_outages_and_copies_balances(tmp_path: Path) -> N
     counts = {line["what"]: line["count"] for line in figures["sheet"]["lines"]}
     assert figures["happened"]["hosts killed"] > 0
     assert counts["executions recorded"] > 0
+    assert counts["looks of steps that wait"] > 0
     assert counts["left over"] == 0

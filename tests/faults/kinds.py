@@ -17,6 +17,7 @@ from tests.storage.wire import FAILURES, KILLS, Mode, Place
 
 NOTHING, ONE_ATTEMPT, ONE_BEGUN = Allowed(0, 0), Allowed(1, 0), Allowed(1, 1)
 STALL_SECONDS = 61
+_OF_TIMERS = frozenset({"Jobs query", "Days query", "definitions list"})
 ONCE = (Mode.REFUSED, Mode.ERROR_AFTER, *KILLS)
 """What is also tried with a caller who does not repeat a call that failed."""
 
@@ -46,8 +47,8 @@ class Kind:
 
 def of_a_run(kind: str) -> bool:
     """Whether a request may belong to a run: the timers' heartbeats, and their looks for any due
-    row, do not."""
-    return kind != "Jobs query" and not kind.startswith("Control ")
+    row or anything old, do not."""
+    return kind not in _OF_TIMERS and not kind.startswith(("Control ", "Stats "))
 
 
 FAULTS = (

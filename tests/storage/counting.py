@@ -8,14 +8,20 @@ import re
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 from azure.core.pipeline.transport import AioHttpTransport
 
 from tests.storage.request_kinds import filter_of, kind_of
 
+ONE_ROW = "$top=1"
+"""What stands for the filter of a listing of one row, which needs none."""
 _TEXT = r"'(?:[^']|'')*'"
+_CHOICE = rf"\w+ eq {_TEXT}"
 _BOUNDED = re.compile(
-    rf"PartitionKey eq {_TEXT} and RowKey ge {_TEXT} and RowKey lt {_TEXT}", re.ASCII
+    rf"PartitionKey eq {_TEXT} and RowKey ge {_TEXT} and RowKey lt {_TEXT}"
+    rf"(?: and \( {_CHOICE}(?: or {_CHOICE})* \))*",
+    re.ASCII,
 )
 
 
@@ -45,6 +51,8 @@ class Tally:
     requests: Counter[str] = field(default_factory=Counter)
     rows: int = 0
     filters: list[str] = field(default_factory=list)
+    shapes: Counter[str] = field(default_factory=Counter)
+    """The queries by table and filter, with `?` for each value."""
     delay: float = 0
 
     def cost(self) -> Cost:
@@ -52,8 +60,17 @@ class Tally:
         return Cost(self.requests.copy(), self.rows)
 
     def unbounded(self) -> list[str]:
-        """The filters of the queries that are not bounded by one partition and two row keys."""
-        return [one for one in self.filters if _BOUNDED.fullmatch(one) is None]
+        """The filters of the queries that are not bounded by one partition and two row keys.
+
+        Columns may choose among the rows between these bounds.
+        """
+        bounded = (one == ONE_ROW or _BOUNDED.fullmatch(one) for one in self.filters)
+        return [one for one, found in zip(self.filters, bounded, strict=True) if not found]
+
+    def note_query(self, kind: str, text: str) -> None:
+        """Notes the filter of a query, and its shape."""
+        self.filters.append(text)
+        self.shapes[f"{kind.removesuffix(' query')}: {re.sub(_TEXT, '?', text)}"] += 1
 
 
 class CountingTransport(AioHttpTransport):  # type: ignore[misc]
@@ -71,6 +88,12 @@ class CountingTransport(AioHttpTransport):  # type: ignore[misc]
             await asyncio.sleep(self._tally.delay)
         response = await super().send(request, **options)
         if kind.endswith(" query"):
-            self._tally.filters.append(filter_of(request))
+            self._tally.note_query(kind, _bounds_of(request))
             self._tally.rows += response.body().count(b'"RowKey":')
         return response
+
+
+def _bounds_of(request: Any) -> str:  # noqa: ANN401
+    """What a query is bounded by: its filter or, where it has none, that it asks for one row."""
+    options = parse_qs(urlsplit(str(request.url)).query)
+    return filter_of(request) or (ONE_ROW if options.get("$top") == ["1"] else "")

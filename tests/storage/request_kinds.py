@@ -25,6 +25,8 @@ def kind_of(request: Any) -> str:  # noqa: ANN401
         peek = "peekonly" in parts.query
         verbs = {"POST": "send", "GET": "peek" if peek else "receive", "PUT": "update"}
         return f"{resource} {verbs.get(method, 'delete')}"
+    if "comp=list" in parts.query:
+        return f"{resource} list"
     verbs = {"PUT": "put" if rest else "create", "DELETE": "delete"}
     return f"{resource} {verbs.get(method, 'get')}"
 

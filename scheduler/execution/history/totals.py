@@ -15,7 +15,7 @@ from scheduler.storage.values import instant, number, optional_instant
 from scheduler.telemetry import get_logger
 
 log = get_logger(__name__)
-_NEVER = datetime.min.replace(tzinfo=UTC)
+_NEVER = datetime.fromtimestamp(0, UTC)
 _COUNTED = [state for state in RunState if state.finished]
 
 

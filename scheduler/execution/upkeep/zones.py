@@ -39,7 +39,8 @@ from scheduler.storage.tables import Row, Table
 from scheduler.telemetry import bound, get_logger
 
 log = get_logger(__name__)
-_UNKNOWN, _FAR = (one.replace(tzinfo=UTC) for one in (datetime.min, datetime.max))
+_UNKNOWN = datetime.fromtimestamp(0, UTC)
+_FAR = datetime.max.replace(tzinfo=UTC)
 OVERDUE = timedelta(minutes=5)
 """A start that nobody took for so long is told in the status."""
 
