@@ -3,13 +3,14 @@
 python -m benchmarks.engine --only chains reading --out .local/bench-engine.json
 """
 
-from benchmarks import admission, chains, lateness, reading, recovery, throughput
+from benchmarks import admission, chains, lateness, reading, recovery, retention, throughput
 from benchmarks.suite import Parts, main
 
 PARTS: Parts = {
     "chains": ("Storage operations of scheduled chains", chains.measure),
     "throughput": ("Steps a second, against the bare SDK", throughput.measure),
     "reading": ("Reading an execution and the status, by history", reading.measure),
+    "retention": ("Erasing what is too old", retention.measure),
     "lateness": ("Lateness of starts on a real host", lateness.measure),
     "admission": ("At most fifty at once in a zone", admission.measure),
     "recovery": ("Steps whose host is killed", recovery.measure),

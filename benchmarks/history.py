@@ -19,7 +19,7 @@ from tests.storage.seeding import store_jobs
 OWN, OTHERS = 10_000, 1_000
 """How many runs the job that is read has at most, and each of the others."""
 EACH_WITH_STEPS = 100
-"""One in so many copies has its step rows too, to save time: nobody reads the others."""
+"""By default one in so many copies has its step rows too, to save time: nobody reads the others."""
 EACH_FAILED = 10
 """One in so many copies has failed."""
 _CONCURRENT = 4
@@ -30,8 +30,17 @@ _OWN_DAYS = 8
 class History:
     """An execution that ran, and copies of it, one for each minute before."""
 
-    def __init__(self, bench: Bench, job_id: str, steps: int, hour: int) -> None:
+    def __init__(
+        self,
+        bench: Bench,
+        job_id: str,
+        steps: int,
+        hour: int,
+        *,
+        each_with_steps: int = EACH_WITH_STEPS,
+    ) -> None:
         self.steps = steps
+        self._each_with_steps = each_with_steps
         self._bench = bench
         self._job_id = job_id
         self._at = START.replace(hour=hour, minute=0)
@@ -93,10 +102,11 @@ class History:
         own: dict[str, Value] = {
             "execution_id": key.execution_id,
             "scheduled_time": key.time,
+            "end_time": key.time,
             "state": _state_of(number),
         }
         yield key.job_id, Insert(key.run_row, {**self._run.values, **own})
-        if number % EACH_WITH_STEPS == 0 or number == self._middle:
+        if number % self._each_with_steps == 0 or number == self._middle:
             for place, row in enumerate(self._step_rows):
                 yield key.job_id, Insert(key.step_row(place), row.values)
 

@@ -52,6 +52,11 @@ param instanceMemoryMB int = 2048
 @maxValue(1000)
 param maximumInstanceCount int = 100
 
+@description('Days that executions, their outputs and unused definitions are kept.')
+@minValue(1)
+@maxValue(36500)
+param executionRetentionDays int = 90
+
 @description('Days that logs and telemetry are kept.')
 @minValue(30)
 @maxValue(730)
@@ -168,6 +173,7 @@ module api 'modules/function.bicep' = {
     keyVaultName: vault.outputs.name
     schedulerName: schedulerName
     timezones: timezones
+    executionRetentionDays: executionRetentionDays
     connectionNames: connectionNames
     extraSettings: extraSettings
     alwaysReadyHttp: alwaysReadyHttp

@@ -41,6 +41,7 @@ PLATFORM_SETTINGS = {
     "APPLICATIONINSIGHTS_CONNECTION_STRING",
     "APPLICATIONINSIGHTS_AUTHENTICATION_STRING",
 }
+OWN_SETTINGS = {"SCHEDULER_NAME", "SCHEDULER_TIMEZONES", "SCHEDULER_RETENTION_DAYS"}
 KEY_MATERIAL = re.compile(
     r"listKeys|listAccountSas|listServiceSas|listSecrets|AccountKey=|SharedAccess|"
     r"InstrumentationKey|SharedKey\b|primaryKey|newGuid|@secure|getSecret",
@@ -215,7 +216,7 @@ def test_every_app_setting_is_known_to_the_app_or_to_the_platform() -> None:
     assert others == ["extraSettings", "secretSettings"]
     assert set(plain) <= setting_names() | PLATFORM_SETTINGS
     needed = {name for name in setting_names() if name.startswith("AzureWebJobsStorage__")}
-    assert needed | PLATFORM_SETTINGS | {"SCHEDULER_NAME", "SCHEDULER_TIMEZONES"} == set(plain)
+    assert needed | PLATFORM_SETTINGS | OWN_SETTINGS == set(plain)
     assert plain["AzureWebJobsStorage__credential"] == "managedidentity"
 
 

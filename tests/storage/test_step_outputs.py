@@ -43,6 +43,24 @@ async def test_it_comes_back_as_the_step_left_it(sim: Simulation, output: Any) -
         assert read.file_name == f"{execution_id}.one.1.json"
 
 
+@pytest.mark.parametrize("size", [100, 40_000, 5_000_000, 50_000_000])
+async def test_whatever_its_size_it_is_kept_whole_and_its_row_small(
+    sim: Simulation, size: int
+) -> None:
+    line = "a line of text that a step has printed ✓\n"
+    text = (line * (size // len(line) + 1))[:size]
+    execution_id = await ended(sim, text)
+    body = await sim.read(execution_id)
+    (step,) = body["steps"]
+    assert body["status"] == "success"
+    assert len(step["output"]) == min(size, 4_000 if size > 30_000 else size)
+    if step["output_truncated"]:
+        assert step["output_message"] == f"only the first 4000 of {size} characters are shown"
+    read = await sim.app.step_outputs.read(execution_id, "one", None)
+    assert read.content.decode() == text
+    assert await whole(sim, execution_id, "bytes=-50") == text.encode()[-50:]
+
+
 PARTS: tuple[tuple[str, int, int | None], ...] = (
     ("bytes=0-0", 0, 1),
     ("bytes=10-19", 10, 20),

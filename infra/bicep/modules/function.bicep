@@ -31,6 +31,9 @@ param schedulerName string
 @description('IANA time zones with a queue trigger of their own.')
 param timezones string[]
 
+@description('Days that executions, their outputs and unused definitions are kept.')
+param executionRetentionDays int
+
 @description('Named connections whose text is a vault secret.')
 param connectionNames string[]
 
@@ -157,6 +160,7 @@ resource settings 'Microsoft.Web/sites/config@2024-11-01' = {
     APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${identity.properties.clientId};Authorization=AAD'
     SCHEDULER_NAME: schedulerName
     SCHEDULER_TIMEZONES: join(timezones, ',')
+    SCHEDULER_RETENTION_DAYS: string(executionRetentionDays)
   })
 }
 

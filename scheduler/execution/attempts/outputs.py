@@ -1,9 +1,10 @@
 """What a step leaves behind: inline in its row when it fits, else a blob and a preview."""
 
+import asyncio
 import json
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
@@ -21,6 +22,17 @@ from steps.contract import StepResult
 log = get_logger(__name__)
 INLINE_CHARACTERS = 30_000
 PREVIEW_CHARACTERS = 4_000
+_QUICK_CHARACTERS = 200_000
+"""A longer output is rendered in a thread: it would hold up the leases of other steps."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Rendered:
+    """An output without secrets: as its row holds it, and where that is a preview, the whole."""
+
+    text: str
+    whole: bytes | None = None
+    characters: int = 0
 
 
 class Outputs:
@@ -60,29 +72,32 @@ class Outputs:
             return Outcome(metadata=metadata)
         is_text = isinstance(result.output, str)
         try:
-            output = _text(self._redactor.json(result.output))
+            output = await self._rendered(result.output)
         except Exception as error:
             log.exception("an output is no JSON", extra={"action": "output_refused"})
             refused = f"not kept, for it is no JSON: {type(error).__name__}"
             return Outcome(metadata={**metadata, "output_error": refused})
-        if _units(output) <= INLINE_CHARACTERS:
-            return Outcome(output=output, output_is_text=is_text, metadata=metadata)
-        whole = str(json.loads(output)) if is_text else output
-        name = _blob_name(claim, "txt" if is_text else "json")
-        kept: str | None = name
-        metadata = {**metadata, "output_characters": len(whole)}
+        if output.whole is None:
+            return Outcome(output=output.text, output_is_text=is_text, metadata=metadata)
+        kept: str | None = _blob_name(claim, "txt" if is_text else "json")
+        metadata = {**metadata, "output_characters": output.characters}
         try:
-            await self._blobs.put(name, whole.encode())
+            await self._blobs.put(str(kept), output.whole)
         except SchedulerError as error:
             kept = None
             metadata["output_error"] = f"only the preview was kept: {error.message}"
         return Outcome(
-            output=whole[:PREVIEW_CHARACTERS],
+            output=output.text,
             output_is_text=is_text,
             output_truncated=True,
             output_blob=kept,
             metadata=metadata,
         )
+
+    async def _rendered(self, output: Any) -> _Rendered:  # noqa: ANN401
+        if _is_over(output, _QUICK_CHARACTERS):
+            return await asyncio.to_thread(_render, self._redactor, output)
+        return _render(self._redactor, output)
 
     def metadata(self, metadata: Mapping[str, Any]) -> dict[str, Any]:
         """A step's metadata as plain JSON without known secrets, or why it is not kept."""
@@ -95,6 +110,27 @@ class Outputs:
             return {"metadata_error": "the step's metadata was over 16,000 characters"}
         kept: dict[str, Any] = json.loads(text)
         return kept
+
+
+def _render(redactor: Redactor, output: Any) -> _Rendered:  # noqa: ANN401
+    text = _text(redactor.json(output))
+    if _units(text) <= INLINE_CHARACTERS:
+        return _Rendered(text)
+    whole = str(json.loads(text)) if isinstance(output, str) else text
+    return _Rendered(whole[:PREVIEW_CHARACTERS], whole.encode(), len(whole))
+
+
+def _is_over(value: Any, characters: int) -> bool:  # noqa: ANN401
+    """Whether a JSON value has more than so many characters, as far as that takes to see."""
+    left, values = characters, [value]
+    while values and left >= 0:
+        one = values.pop()
+        if isinstance(one, dict):
+            values += [*one, *one.values()]
+        elif isinstance(one, list | tuple):
+            values += one
+        left -= len(one) if isinstance(one, str) else 1
+    return left < 0
 
 
 def _blob_name(claim: Claim, suffix: str) -> str:
