@@ -19,8 +19,8 @@ START_SECONDS = 25
 """When the schedules begin, from the beginning of the run: not in the past of a fast clock."""
 LEAST_SPAN_SECONDS = 20
 NEVER_MIND = 99
-WAITING_TIMEOUT_SECONDS = 3_600
-"""Never over: what a cancelled step leaves is told from what one out of time does."""
+WAITING_TIMEOUT_SECONDS = 360
+"""More than any wait takes; a look that was parked leaves a `wake:` row until then."""
 FAN = 10
 
 SUCCESS = frozenset({RunState.SUCCESS})

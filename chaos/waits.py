@@ -55,6 +55,7 @@ def look_faults(books: Books) -> Iterator[str]:
 
 def told(books: Books) -> dict[str, int]:
     """Figures that only tell: how long steps waited, and what happened meanwhile."""
+    looks = [one for one in books.looks if one.kind is not LookKind.STOP]
     ended = [one for one in waited(books) if one.outcome == StepStatus.SUCCESS and one.looks]
     passed = sum((one.counted[-1].committed - one.counted[0].begun for one in ended), timedelta())
     worked = sum((k.committed - k.begun for one in ended for k in one.counted), timedelta())
@@ -62,7 +63,8 @@ def told(books: Books) -> dict[str, int]:
         "seconds that steps waited": round((passed - worked).total_seconds()),
         "seconds of their looks": round(worked.total_seconds()),
         "waits that outlived the host of the look before": sum(_outlived(books, ended)),
-        "looks left twice": len(books.looks) - len({(x.attempt_key, x.seen) for x in books.looks}),
+        "looks left twice": len(looks) - len({(one.attempt_key, one.seen) for one in looks}),
+        "times that outside work was ended": len(books.looks) - len(looks),
     }
 
 

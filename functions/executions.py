@@ -1,7 +1,7 @@
 """Executions: run a job now, and read how a run went."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -32,11 +32,7 @@ blueprint = new_blueprint()
 )
 async def execute_job(app: "App", request: Request) -> Reply:
     """Starts a job; with `Prefer: wait=N` the reply waits for its end, up to N seconds."""
-    wait = _wait_seconds(request.headers)
-    reply = await app.executions.execute(
-        request.caller, request.principal, request.body, wait, request.once
-    )
-    return _started(request, reply, wait)
+    return await _start(request, app.executions.execute)
 
 
 @endpoint(
@@ -52,16 +48,7 @@ async def execute_job(app: "App", request: Request) -> Reply:
 )
 async def run_job(app: "App", request: Request) -> Reply:
     """Starts a stored job; `Prefer: wait=N` as for execute."""
-    wait = _wait_seconds(request.headers)
-    reply = await app.executions.run(
-        request.caller,
-        request.principal,
-        request.path["job_id"],
-        request.body,
-        wait,
-        request.once,
-    )
-    return _started(request, reply, wait)
+    return await _start(request, app.executions.run, request.path["job_id"])
 
 
 @endpoint(
@@ -80,22 +67,6 @@ async def backfill_job(app: "App", request: Request) -> Reply:
         request.caller, request.principal, request.path["job_id"], request.body
     )
     return Reply(body, 202 if body["count"] else 200)
-
-
-def _started(request: Request, reply: "ExecutionReply", wait: int) -> Reply:
-    path = f"/api/v2/executions/{reply.execution_id}"
-    target = urlsplit(request.url)
-    headers = {
-        "Location": path,
-        "Operation-Location": f"{target.scheme}://{target.netloc}{path}",
-    }
-    if wait:
-        headers["Preference-Applied"] = f"wait={wait}"
-    if reply.replayed:
-        headers |= REPLAYED
-    if reply.finished:
-        return Reply(reply.body, 200, headers)
-    return Reply(reply.body, 202, headers | {"Retry-After": str(POLL_SECONDS)})
 
 
 @endpoint(
@@ -188,16 +159,7 @@ async def erase_execution(app: "App", request: Request) -> Reply:
 )
 async def retry_execution(app: "App", request: Request) -> Reply:
     """The steps that succeeded are not done again; `Prefer: wait=N` as for execute."""
-    wait = _wait_seconds(request.headers)
-    reply = await app.executions.retry(
-        request.caller,
-        request.principal,
-        request.path["execution_id"],
-        request.body,
-        wait,
-        request.once,
-    )
-    return _started(request, reply, wait)
+    return await _start(request, app.executions.retry, request.path["execution_id"])
 
 
 @endpoint(
@@ -216,6 +178,31 @@ async def cancel_execution(app: "App", request: Request) -> Reply:
         request.caller, request.principal, request.path["execution_id"], request.body, wait
     )
     headers = {"Preference-Applied": f"wait={wait}"} if wait else {}
+    if reply.finished:
+        return Reply(reply.body, 200, headers)
+    return Reply(reply.body, 202, headers | {"Retry-After": str(POLL_SECONDS)})
+
+
+async def _start(
+    request: Request, start: "Callable[..., Awaitable[ExecutionReply]]", *named: str
+) -> Reply:
+    """Starts an execution of what the path has named, and waits as the caller prefers."""
+    wait = _wait_seconds(request.headers)
+    reply = await start(request.caller, request.principal, *named, request.body, wait, request.once)
+    return _started(request, reply, wait)
+
+
+def _started(request: Request, reply: "ExecutionReply", wait: int) -> Reply:
+    path = f"/api/v2/executions/{reply.execution_id}"
+    target = urlsplit(request.url)
+    headers = {
+        "Location": path,
+        "Operation-Location": f"{target.scheme}://{target.netloc}{path}",
+    }
+    if wait:
+        headers["Preference-Applied"] = f"wait={wait}"
+    if reply.replayed:
+        headers |= REPLAYED
     if reply.finished:
         return Reply(reply.body, 200, headers)
     return Reply(reply.body, 202, headers | {"Retry-After": str(POLL_SECONDS)})
