@@ -112,6 +112,7 @@ class App:
             definitions=self.definitions,
             changes=self._job_changes,
             cancellation=self._parts.cancellation,
+            eraser=self._parts.eraser,
             registry=self.registry,
             audit=self.audit,
             clock=self.clock,

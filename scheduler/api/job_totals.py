@@ -1,6 +1,5 @@
 """What the executions of a job come to: counted by upkeep, some minutes old."""
 
-import asyncio
 from typing import Any
 
 from scheduler.execution.history.totals import TotalsTable
@@ -15,12 +14,13 @@ class JobTotals:
         self._pulses = pulses
 
     async def read(self, job_id: str) -> dict[str, Any]:
-        """A job's totals; what ended after `as_of` is not in them.
+        """A job's totals; what ended up to `as_of` is in them.
 
         Raises:
             StorageUnavailable: storage cannot be reached.
         """
-        totals, pulse = await asyncio.gather(self._totals.read(job_id), self._pulses.read())
+        pulse = await self._pulses.read()  # before: what is counted meanwhile makes them younger
+        totals = await self._totals.read(job_id)
         return {
             "as_of": pulse.counted_through,
             "since": totals.since,

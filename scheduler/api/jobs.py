@@ -20,6 +20,7 @@ from scheduler.clock import Clock
 from scheduler.dispatch.ids import ExecutionId
 from scheduler.errors import Conflict, PreconditionFailed
 from scheduler.execution.cancel import Cancellation
+from scheduler.execution.history.erasing import Eraser
 from scheduler.jobs.catalog import Catalog
 from scheduler.jobs.definitions import Definitions
 from scheduler.jobs.model import Job
@@ -38,6 +39,7 @@ class Jobs:
         definitions: Definitions,
         changes: JobChanges,
         cancellation: Cancellation,
+        eraser: Eraser,
         registry: Registry,
         audit: AuditLog,
         clock: Clock,
@@ -46,6 +48,7 @@ class Jobs:
         self._definitions = definitions
         self._changes = changes
         self._cancellation = cancellation
+        self._eraser = eraser
         self._registry = registry
         self._audit = audit
         self._clock = clock
@@ -295,6 +298,7 @@ class Jobs:
         await self._catalog.delete(row)
         if cancels:  # and what has started meanwhile
             cancelled.update(await self._cancel_all(job_id, principal.id))
+        await self._eraser.forget(job_id)
         await self._audit.record(caller, "delete_job", f"job:{job_id}")
         told = {"cancelled": sorted(cancelled)} if cancels else {}
         return {"message": f"job {job_id} deleted", "job_id": job_id, **told}

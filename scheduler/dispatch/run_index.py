@@ -205,7 +205,8 @@ class RunIndex:
         Raises:
             StorageUnavailable: storage cannot be reached.
         """
-        return await self._merge(zone_queue, entry, {"announced": now, "sends": entry.sends + 1})
+        again: dict[str, Value] = {"announced": now, "sends": entry.sends + 1, "since": entry.since}
+        return await self._merge(zone_queue, entry, again)
 
     async def _merge(
         self, zone_queue: str, entry: RunEntry, values: dict[str, Value]

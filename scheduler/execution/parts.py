@@ -243,7 +243,9 @@ class ExecutionParts:
 
     @cached_property
     def _unused_definitions(self) -> UnusedDefinitions:
-        return UnusedDefinitions(self._definitions, self._storage.executions, self._catalog)
+        return UnusedDefinitions(
+            self._definitions, self._storage.executions, self._catalog, self._clock
+        )
 
     @cached_property
     def totals(self) -> TotalsTable:
@@ -262,8 +264,10 @@ class ExecutionParts:
         """Erases what is too old."""
         return Retention(
             days=self._storage.days,
+            store=self._store,
             eraser=self.eraser,
             unused=self._unused_definitions,
+            pulses=self.pulses,
             control=self._storage.control,
             keep=timedelta(days=self._settings.retention_days),
             clock=self._clock,

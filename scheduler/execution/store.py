@@ -11,7 +11,7 @@ from scheduler.execution.latest import Latest
 from scheduler.execution.records import run_columns, run_of, step_columns, step_of
 from scheduler.execution.rules.model import Run, StepRecord
 from scheduler.execution.rules.states import RunState
-from scheduler.storage.keys import after, inverted
+from scheduler.storage.keys import after, inverted, span
 from scheduler.storage.tables import (
     Change,
     Delete,
@@ -156,31 +156,27 @@ class ExecutionStore:
             if row.values.get("direct")
         ]
 
-    async def unfinished_retries(
-        self, first: ExecutionKey, last: ExecutionKey
-    ) -> list[tuple[ExecutionId, ExecutionId]]:
-        """The retries that have not ended, of runs of a job whose rows stand from first to last.
+    async def retries_of(self, keys: Sequence[ExecutionKey]) -> dict[ExecutionId, list[Row]]:
+        """The states and ends of the retries that there are of some executions of a job.
 
-        Each with what it is a retry of, be it by others between.
+        Of each, also those that are its retries by others between.
 
         Raises:
             StorageUnavailable: storage cannot be reached.
         """
-        start, end = first.retry_rows, after(last.retry_rows)
-        rows = self._executions.query(first.job_id, start, end, select=["v"])
+        start, end = span(one.retry_rows for one in keys)
+        rows = self._executions.query(keys[0].job_id, start, end, select=["v"])
         pairs = [row.key.split(":")[2:] async for row in rows]
         retries = list({ExecutionId(retry): None for _, retry in pairs})
-        found = await self.run_rows([key_of(one) for one in retries], ["state"])
-        unfinished = {
-            one
-            for one, row in zip(retries, found, strict=True)
-            if row is not None and not RunState(str(row.values["state"])).finished
-        }
-        return [
-            (ExecutionId(source), ExecutionId(retry))
-            for source, retry in pairs
-            if retry in unfinished
-        ]
+        columns = ("execution_id", "state", "end_time")
+        stored = await self.run_rows([key_of(one) for one in retries], columns)
+        found = dict(zip(retries, stored, strict=True))
+        retried: dict[ExecutionId, list[Row]] = {one.execution_id: [] for one in keys}
+        for source, retry in pairs:
+            row = found[ExecutionId(retry)]
+            if source in retried and row is not None:
+                retried[ExecutionId(source)].append(row)
+        return retried
 
     async def states(
         self, job_id: str, first: datetime, last: datetime

@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from datetime import datetime
 
 from scheduler.dispatch.ids import SHARDS, is_job_id, shard_of
@@ -12,6 +13,7 @@ from scheduler.jobs.job_row import JobRow, NextRun, job_columns, job_row, pause_
 from scheduler.jobs.model import Job
 from scheduler.storage.account import Storage
 from scheduler.storage.contention import pauses
+from scheduler.storage.keys import after
 from scheduler.storage.tables import Change, Delete, Insert, Merge, Replace, Upsert
 from scheduler.storage.values import instant, number, optional_text
 
@@ -23,6 +25,14 @@ _TRIES = 20
 def new_revision() -> str:
     """A mark that changes with the schedule, the zone and `enabled`."""
     return secrets.token_hex(6)
+
+
+@dataclass(frozen=True, slots=True)
+class CurrentDefinition:
+    """The hash of a job's definition, and when the job was last changed; None where unreadable."""
+
+    name: str | None
+    changed_at: datetime | None
 
 
 class Catalog:
@@ -185,6 +195,20 @@ class Catalog:
         start = f"{JOB_PREFIX}{beyond}\x01" if beyond else JOB_PREFIX
         async for row in self._jobs.query(shard, start, "job;"):
             yield job_row(row)
+
+    async def current_definitions(self) -> dict[str, CurrentDefinition]:
+        """Those of all jobs, by job id."""
+        found: dict[str, CurrentDefinition] = {}
+        for shard in SHARDS:
+            rows = self._jobs.query(
+                shard, JOB_PREFIX, after(JOB_PREFIX), select=["definition", "updated_at"]
+            )
+            async for row in rows:
+                name, changed = row.values.get("definition"), row.values.get("updated_at")
+                found[row.key.removeprefix(JOB_PREFIX)] = CurrentDefinition(
+                    optional_text(name), changed if isinstance(changed, datetime) else None
+                )
+        return found
 
     async def due(self, job_id: str, key: str) -> Due | None:
         """Reads a due row, or None; None too for one that cannot be read, which the tick reports.

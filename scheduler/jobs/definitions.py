@@ -23,6 +23,11 @@ class StoredDefinition:
     written: datetime
     etag: str
 
+    @property
+    def path(self) -> str:
+        """The name of its blob; a list of them is in this order."""
+        return f"{self.job_id}/{self.name}"
+
 
 class Definitions:
     """Writes a definition once a change; reads are cached, for a hash never changes its content."""
@@ -69,22 +74,16 @@ class Definitions:
         self._remember(job, name)
         return job
 
-    async def delete(self, job_id: str, name: str) -> None:
-        """Removes the definition with this hash.
+    async def page(
+        self, token: str, job_id: str | None = None, name: str = ""
+    ) -> tuple[list[StoredDefinition], str | None]:
+        """A page of all definitions, or of a job's, and the token of the next one; None at the end.
 
         Raises:
             StorageUnavailable: storage cannot be reached.
         """
-        self._cache.pop((job_id, name), None)
-        await self._blobs.delete(f"{job_id}/{name}")
-
-    async def page(self, token: str) -> tuple[list[StoredDefinition], str | None]:
-        """A page of all definitions, and the token of the next one; None at the end.
-
-        Raises:
-            StorageUnavailable: storage cannot be reached.
-        """
-        blobs, following = await self._blobs.page(token)
+        prefix = "" if job_id is None else f"{job_id}/{name}"
+        blobs, following = await self._blobs.page(token, prefix)
         found = []
         for blob in blobs:
             job_id, _, name = blob.name.partition("/")
@@ -98,7 +97,7 @@ class Definitions:
             StorageUnavailable: storage cannot be reached.
         """
         self._cache.pop((stored.job_id, stored.name), None)
-        return await self._blobs.delete(f"{stored.job_id}/{stored.name}", etag=stored.etag)
+        return await self._blobs.delete(stored.path, etag=stored.etag)
 
     def _remember(self, job: Job, name: str) -> None:
         self._cache[job.id, name] = job

@@ -4,11 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
+from http import HTTPStatus
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from azure.core import MatchConditions
 from azure.core.exceptions import (
+    HttpResponseError,
     ResourceExistsError,
     ResourceModifiedError,
     ResourceNotFoundError,
@@ -115,18 +117,24 @@ class Container:
             except ResourceNotFoundError:
                 return []
 
-    async def page(self, token: str = "") -> tuple[list[Blob], str | None]:
-        """A page of all blobs, by name, and the token of the next one; None at the end.
+    async def page(self, token: str, prefix: str) -> tuple[list[Blob], str | None]:
+        """A page of the blobs that begin so, by name, and the token of the next one; None at the
+        end. With a token that the service does not know it begins anew.
 
         Raises:
             StorageUnavailable: storage cannot be reached.
         """
-        pages = self._client.list_blobs(include=["metadata"]).by_page(token or None)
+        found = self._client.list_blobs(name_starts_with=prefix or None, include=["metadata"])
+        pages = found.by_page(token or None)
         with storage_failures(f"list blobs {self._name}"):
             try:
                 blobs = [_blob(blob) async for blob in await anext(pages)]
             except (ResourceNotFoundError, StopAsyncIteration):
                 return [], None
+            except HttpResponseError as error:
+                if token and error.status_code == HTTPStatus.BAD_REQUEST:
+                    return await self.page("", prefix)
+                raise
         following: str | None = getattr(pages, "continuation_token", None)
         return blobs, following or None
 

@@ -1,5 +1,6 @@
 """Instants as row keys: texts that sort by time, upwards or downwards."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 _FORMAT = "%Y%m%dT%H%M%S"
@@ -27,3 +28,9 @@ def inverted(instant: datetime) -> str:
 def after(prefix: str) -> str:
     """The least key that is beyond every key with this prefix."""
     return prefix[:-1] + chr(ord(prefix[-1]) + 1)
+
+
+def span(prefixes: Iterable[str]) -> tuple[str, str]:
+    """The least key with one of these prefixes, and the least beyond all of them."""
+    ordered = sorted(prefixes)
+    return ordered[0], after(ordered[-1])

@@ -107,12 +107,13 @@ async def test_the_record_of_a_cancelled_coming_run_stays_until_its_time_is_past
         await erase(sim, execution_id)
     assert refused.value.code == "execution_unfinished"
     await sim.app.executions.cancel(CALLER, AUTHOR, execution_id, {}, 0)
-    for minutes in (0, 70):
-        await sim.run(minutes=minutes)
+    for minutes in (0, 70, 7 * 24 * 60):
+        await sim.be_down(minutes=minutes)
+        await sim.run(minutes=2)
         with pytest.raises(Conflict) as refused:
             await erase(sim, execution_id)
         assert refused.value.code == "execution_in_use"
-    await sim.run(minutes=60)
+    await sim.be_down(days=1)
     await erase(sim, execution_id)
     await sim.run(minutes=5)
     assert sim.script.ran == []

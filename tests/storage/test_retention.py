@@ -1,57 +1,20 @@
 """What is older than `SCHEDULER_RETENTION_DAYS` is erased, and definitions that nobody needs."""
 
-from contextlib import suppress
 from datetime import timedelta
 
 import pytest
-from azure.core.exceptions import ResourceNotFoundError
-from azure.data.tables.aio import TableServiceClient
 
 from scheduler.errors import StorageUnavailable
 from scheduler.storage.tables import Upsert
 from tests.storage.accidents import SlowClock
 from tests.storage.faults import Tried, fault_tests, places
-from tests.storage.scripted import Hold, fails, succeeds
+from tests.storage.past import LATER, ended, left, upkeep
+from tests.storage.scripted import Hold
 from tests.storage.simulation import AUTHOR, CALLER, Simulated, Simulation
 from tests.storage.wire import Killed, Mode
 
 pytestmark = fault_tests
-LATER = timedelta(days=100)
 MODES = (Mode.REFUSED, Mode.LOST, Mode.KILLED_AFTER)
-
-
-async def ended(sim: Simulation, *names: str) -> list[str]:
-    """Executions, each of a job of its own: one step leaves a large output, the other fails."""
-    found = []
-    for name in names:
-        sim.script.acts["one"], sim.script.acts["two"] = [succeeds("x" * 40_000)], [fails()]
-        found.append(await sim.execute(name, {"id": "one"}, {"id": "two"}))
-        await sim.run()
-    return found
-
-
-async def upkeep(sim: Simulation, after: timedelta = timedelta()) -> None:
-    """Upkeep by an instance that has just come up."""
-    sim.clock.move_to(sim.clock.now() + after)
-    await sim.restart()
-    await sim.app.run_upkeep()
-
-
-async def left(sim: Simulation) -> dict[str, list[str]]:
-    """What storage holds of executions: rows by table, blobs by container."""
-    found: dict[str, list[str]] = {}
-    account = str(sim.settings.storage_connection_string)
-    tables = TableServiceClient.from_connection_string(account)
-    async with tables:
-        for name in ("Executions", "Days", "Stats"):
-            table = tables.get_table_client(f"{sim.settings.name}{name}")
-            rows = table.list_entities(select=["PartitionKey", "RowKey"])
-            found[name] = []
-            with suppress(ResourceNotFoundError):
-                found[name] = [f"{row['PartitionKey']} {row['RowKey']}" async for row in rows]
-    for name, blobs in (("outputs", sim.storage.outputs), ("definitions", sim.storage.definitions)):
-        found[name] = await blobs.names("")
-    return {name: keys for name, keys in found.items() if keys}
 
 
 async def test_what_is_too_old_goes_with_all_that_belongs_to_it_and_the_younger_stays(
@@ -154,12 +117,12 @@ async def test_one_that_does_not_get_through_in_its_time_goes_on_the_next_time(
     names = [f"job{number}" for number in range(12)]
     await ended(sim, *names)
     sim.clock.move_to(sim.clock.now() + LATER)
-    slow = sim.new_app(SlowClock(sim.clock, 1))
-    await slow.run_upkeep()
-    assert 0 < len((await left(sim))["Executions"]) < 36
-    for _ in range(12):
+    slow, calls = sim.new_app(SlowClock(sim.clock, 0.5)), 0
+    while "Executions" in await left(sim):
         await slow.run_upkeep()
-    assert "Executions" not in await left(sim)
+        calls += 1
+        assert calls < 30
+    assert calls > 1
 
 
 @pytest.mark.parametrize("mode", MODES)

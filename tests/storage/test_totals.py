@@ -1,18 +1,24 @@
 """What a job's executions come to: each is counted once, whatever broke meanwhile."""
 
+import asyncio
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
+from scheduler.dispatch.ids import shard_of
 from scheduler.errors import StorageUnavailable
+from scheduler.execution.history import rollup
+from scheduler.storage.keys import inverted
+from scheduler.storage.tables import Upsert
 from tests.storage.faults import Tried, fault_tests, places
 from tests.storage.scripted import Hold, fails, takes
-from tests.storage.simulation import AUTHOR, CALLER, Simulated, Simulation
+from tests.storage.simulation import AUTHOR, CALLER, START, Simulated, Simulation
 from tests.storage.wire import Killed, Mode
 
 pytestmark = fault_tests
 MODES = (Mode.REFUSED, Mode.LOST, Mode.KILLED_AFTER)
+YEARLY = {"type": "cron", "expression": "0 3 1 6 *"}
 COUNTED_WITHIN = 8
 """Minutes: two for what is on its way, five from one roll-up to the next, and the upkeep itself."""
 
@@ -113,6 +119,109 @@ async def test_nothing_is_passed_over_that_may_have_ended_and_is_not_told(
     assert (await totals(sim, "job"))["by_status"] == {"cancelled": 1}
     hold.release()
     await sim.run()
+
+
+def at(minute: int) -> datetime:
+    """When upkeep comes in a minute."""
+    return START.replace(minute=minute, second=30)
+
+
+async def test_a_run_whose_start_is_sent_again_and_again_is_counted_once_it_has_ended(
+    sim: Simulation,
+) -> None:
+    sim.script.acts["one"] = [hold := Hold()]
+    await sim.create("job", {"id": "one"}, schedule={**YEARLY, "overlap": "skip"})
+    await sim.app.run_upkeep()
+    await sim.execute("job")
+    await sim.deliver()
+    await sim.execute("job")  # it is skipped; its day's list is told by whoever takes its start
+    for minute in range(1, 6):
+        sim.clock.move_to(at(minute))
+        await sim.app.run_upkeep()
+    hold.release()
+    await sim.run(minutes=20)
+    assert (await totals(sim, "job"))["by_status"] == {"skipped": 1, "success": 1}
+
+
+async def test_a_coming_run_that_was_cancelled_and_is_told_late_is_counted(
+    sim: Simulation,
+) -> None:
+    await sim.create("job", {"id": "one"}, schedule={"type": "cron", "expression": "3 2 * * *"})
+    await sim.app.run_upkeep()
+    sim.clock.move_to(at(1))
+    await sim.app.run_tick()
+    sim.wire.arm(1, Mode.REFUSED, lambda kind: kind == "Days batch")
+    with pytest.raises(StorageUnavailable):
+        await sim.app.executions.cancel(CALLER, AUTHOR, "job.20261123T020300Z", {}, 0)
+    for minute in range(2, 11):
+        sim.clock.move_to(at(minute))
+        await sim.app.run_upkeep()
+    await sim.drop_job("job")
+    await sim.run(minutes=20)
+    assert (await totals(sim, "job"))["by_status"] == {"cancelled": 1}
+
+
+async def test_while_a_run_is_parked_they_grow_no_older_than_ten_minutes_more(
+    new_simulation: Simulated,
+) -> None:
+    sim = await new_simulation(max_concurrent_per_timezone=1, lease_seconds=86_400)
+    sim.script.acts["one"] = [hold := Hold()]
+    await sim.execute("holder", {"id": "one"})
+    await sim.deliver()
+    await sim.execute("job", {"id": "one"})
+    await sim.deliver()
+    ages = []
+    for minute in range(1, 40):
+        sim.clock.move_to(at(minute))
+        await sim.app.run_upkeep()
+        as_of = (await totals(sim, "holder"))["as_of"]
+        ages.append(sim.clock.now() - as_of)
+    assert max(ages[12:]) <= timedelta(minutes=10 + COUNTED_WITHIN)
+    hold.release()
+    await sim.run()
+
+
+async def test_an_entry_that_cannot_be_read_stops_nothing(sim: Simulation) -> None:
+    await ends(sim, "job")
+    bad = f"{inverted(sim.clock.now())}:bad.20261123T020000Z"
+    await sim.storage.days.commit("20261123", [Upsert(bad, {"v": 2, "state": "paused"})])
+    await ends(sim, "other")
+    await sim.run(minutes=COUNTED_WITHIN)
+    assert (await totals(sim, "job"))["executions"] == 1
+    assert (await totals(sim, "other"))["executions"] == 1
+
+
+async def test_totals_of_a_later_version_are_left_alone(sim: Simulation) -> None:
+    await ends(sim, "job")
+    await sim.run(minutes=COUNTED_WITHIN)
+    later = Upsert("job", {"v": 2, "more": "than this version knows"})
+    await sim.storage.stats.commit(shard_of("job"), [later])
+    before = await sim.storage.stats.get(shard_of("job"), "job")
+    await ends(sim, "job")
+    await ends(sim, "other")
+    await sim.run(minutes=COUNTED_WITHIN)
+    assert await sim.storage.stats.get(shard_of("job"), "job") == before
+    assert (await totals(sim, "other"))["executions"] == 1
+
+
+async def test_of_two_that_count_at_once_neither_counts_twice(sim: Simulation) -> None:
+    for _ in range(3):
+        await ends(sim, "job", takes(1))
+    sim.clock.move_to(sim.clock.now() + timedelta(minutes=4))
+    await asyncio.gather(*(sim.new_app().run_upkeep() for _ in range(2)))
+    await sim.run(minutes=COUNTED_WITHIN)
+    assert (await totals(sim, "job"))["executions"] == 3
+
+
+async def test_what_is_read_at_once_has_a_limit(
+    sim: Simulation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rollup, "_MANY", 4)
+    for _ in range(10):
+        await ends(sim, "job", takes(90))
+    await sim.restart()
+    await sim.run(minutes=COUNTED_WITHIN)
+    assert (await totals(sim, "job"))["executions"] == 10
 
 
 @pytest.mark.parametrize("mode", MODES)

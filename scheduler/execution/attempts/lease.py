@@ -74,6 +74,8 @@ class Lease:
         except StorageUnavailable as error:
             self.lost.set()
             raise LeaseLost("storage cannot confirm that this attempt still counts") from error
+        if self.lost.is_set():  # given up while this renewal was under way
+            raise LeaseLost(_TAKEN_OVER)
         if self.cancelled.is_set():
             raise LeaseLost("the execution is to be cancelled")
 

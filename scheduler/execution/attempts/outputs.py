@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
+from itertools import batched
 from typing import Any
 
 from scheduler.errors import SchedulerError
@@ -14,6 +15,7 @@ from scheduler.execution.claim import Claim
 from scheduler.execution.rules.model import Run
 from scheduler.execution.rules.outcome import Outcome
 from scheduler.security.redaction import Redactor
+from scheduler.storage.at_once import at_once
 from scheduler.storage.blobs import Container
 from scheduler.storage.tables import MAX_PROPERTY_CHARACTERS
 from scheduler.telemetry import get_logger
@@ -22,6 +24,7 @@ from steps.contract import StepResult
 log = get_logger(__name__)
 INLINE_CHARACTERS = 30_000
 PREVIEW_CHARACTERS = 4_000
+_DELETED_AT_ONCE = 16
 _QUICK_CHARACTERS = 200_000
 """A longer output is rendered in a thread: it would hold up the leases of other steps."""
 
@@ -149,9 +152,10 @@ async def delete_outputs(blobs: Container, runs: Sequence[Run]) -> None:
     for run in runs:
         by_day[run.key.time.date()].add(f"{run.job_id}/{run.execution_id}")
     for folders in by_day.values():
-        for name in await blobs.names(_shared_beginning(folders)):
-            if "/".join(name.split("/")[:2]) in folders:
-                await blobs.delete(name)
+        found = await blobs.names(_shared_beginning([f"{one}/" for one in folders]))
+        own = [name for name in found if "/".join(name.split("/")[:2]) in folders]
+        for some in batched(own, _DELETED_AT_ONCE, strict=False):
+            await at_once(map(blobs.delete, some))
 
 
 def _shared_beginning(names: Collection[str]) -> str:

@@ -5,11 +5,14 @@ end is told for sure. What breaks off is done again: each job knows the last tha
 """
 
 from collections import defaultdict
+from collections.abc import Sequence
+from contextlib import aclosing
 from datetime import UTC, date, datetime, time, timedelta
 
 from scheduler.clock import Clock
-from scheduler.dispatch.ids import shard_of
-from scheduler.execution.history.days import list_of_all
+from scheduler.dispatch.ids import key_of, shard_of
+from scheduler.errors import ConflictingWrite
+from scheduler.execution.history.days import execution_in, list_of_all
 from scheduler.execution.history.totals import Ended, TotalsTable
 from scheduler.execution.rules.states import RunState
 from scheduler.execution.upkeep.pulse import Pulses
@@ -19,12 +22,15 @@ from scheduler.storage.values import instant, optional_instant
 from scheduler.telemetry import get_logger
 
 log = get_logger(__name__)
-EACH_MINUTES = 5
+EVERY = timedelta(minutes=5)
 LONGEST = timedelta(seconds=5)
 """No further span is begun with later in one call."""
-_SPAN, _FEW = timedelta(hours=1), 1000
-"""What is read at once; twice as much after one in which only a few ended."""
-_COLUMNS = ("job_id", "state", "start_time", "end_time")
+_EARLY = timedelta(seconds=10)
+"""So much sooner than after five minutes a timer may come."""
+_SPAN, _FEW, _MANY = timedelta(hours=1), 1000, 50_000
+"""What is read at once: twice as much after one in which few ended, half of it where many did."""
+_SHORTEST_SPAN = timedelta(minutes=1)
+_COLUMNS = ("state", "start_time", "end_time")
 
 
 class Rollup:
@@ -35,30 +41,27 @@ class Rollup:
         self._totals = totals
         self._pulses = pulses
         self._clock = clock
+        self._rests_until = datetime.fromtimestamp(0, UTC)
 
     async def run(self) -> int:
         """Counts, every five minutes, what has ended since the last time; returns how many.
 
         Raises:
-            ConflictingWrite: another does so at the same time; the next call goes on.
             StorageUnavailable: storage cannot be reached; the next call goes on.
         """
         began = self._clock.now()
-        if began.minute % EACH_MINUTES:
+        if began < self._rests_until:
             return 0
         pulse = await self._pulses.read()
         goal = pulse.upkeep.told_before if pulse.upkeep is not None else None
         if goal is None:
             return 0
-        start = reached = pulse.counted_through or await self._beginning(goal)
-        count, span = 0, _SPAN
-        while reached < goal and self._clock.now() < began + LONGEST:
-            end = min(goal, reached + span)
-            found = await self._count(reached, end)
-            count, reached = count + found, end
-            span = span * 2 if found < _FEW else _SPAN
+        start = pulse.counted_through or await self._beginning(goal)
+        count, reached = await self._go_on(start, goal, began + LONGEST)
         if reached > start or pulse.counted_through is None:
             await self._pulses.note_counted(reached)
+        if reached >= goal:
+            self._rests_until = began + EVERY - _EARLY
         return count
 
     async def _beginning(self, goal: datetime) -> datetime:
@@ -68,29 +71,60 @@ class Rollup:
         day = date.fromisoformat(first.rstrip("!"))
         return datetime.combine(day, time(), UTC) - timedelta(microseconds=1)
 
-    async def _count(self, start: datetime, end: datetime) -> int:
-        """Counts what ended after start, to the end."""
-        by_shard: dict[str, dict[str, list[Ended]]] = defaultdict(lambda: defaultdict(list))
-        count, day = 0, start.date()
+    async def _go_on(
+        self, start: datetime, goal: datetime, until: datetime
+    ) -> tuple[int, datetime]:
+        """Counts span by span as far as the time goes; how many, and how far it came."""
+        count, reached, span = 0, start, _SPAN
+        while reached < goal and self._clock.now() < until:
+            end = min(goal, reached + span)
+            found = await self._ended(reached, end, _MANY if span > _SHORTEST_SPAN else None)
+            if found is None:
+                span = span / 2
+                continue
+            try:
+                await self._add(found)
+            except ConflictingWrite:
+                return count, reached  # another counts the same, and comes as far
+            count, reached = count + len(found), end
+            span = span * 2 if len(found) < _FEW else _SPAN
+        return count, reached
+
+    async def _ended(self, start: datetime, end: datetime, most: int | None) -> list[Ended] | None:
+        """What ended after start, to the end; None where it is more than `most`."""
+        found: list[Ended] = []
+        day = start.date()
         while day <= end.date():
-            partition = list_of_all(day)
             first, last = f"{inverted(end)}:", f"{inverted(start)}:"
-            async for row in self._days.query(partition, first, last, select=_COLUMNS):
-                ended = _ended(row)
-                by_shard[shard_of(ended.job_id)][ended.job_id].append(ended)
-                count += 1
+            rows = self._days.query(list_of_all(day), first, last, select=_COLUMNS)
+            async with aclosing(rows):
+                async for row in rows:
+                    if most is not None and len(found) >= most:
+                        return None
+                    ended = _ended(row)
+                    found += [ended] if ended is not None else []
             day += timedelta(days=1)
+        return found
+
+    async def _add(self, found: Sequence[Ended]) -> None:
+        by_shard: dict[str, dict[str, list[Ended]]] = defaultdict(lambda: defaultdict(list))
+        for one in found:
+            by_shard[shard_of(one.job_id)][one.job_id].append(one)
         for shard, jobs in by_shard.items():
             await self._totals.add(shard, jobs)
-        return count
 
 
-def _ended(row: Row) -> Ended:
+def _ended(row: Row) -> Ended | None:
+    """What an entry tells; None where it cannot be read."""
     values = row.values
-    start, end = optional_instant(values.get("start_time")), instant(values["end_time"])
-    return Ended(
-        job_id=str(values["job_id"]),
-        state=RunState(str(values["state"])),
-        end=end,
-        seconds=None if start is None else (end - start).total_seconds(),
-    )
+    try:
+        start, end = optional_instant(values.get("start_time")), instant(values["end_time"])
+        return Ended(
+            job_id=key_of(execution_in(row.key)).job_id,
+            state=RunState(str(values["state"])),
+            end=end,
+            seconds=None if start is None else (end - start).total_seconds(),
+        )
+    except (KeyError, TypeError, ValueError):
+        log.warning("an entry cannot be counted: %s", row.key, extra={"action": "list_row"})
+        return None

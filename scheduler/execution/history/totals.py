@@ -15,6 +15,7 @@ from scheduler.storage.values import instant, number, optional_instant
 from scheduler.telemetry import get_logger
 
 log = get_logger(__name__)
+_VERSION = 1
 _NEVER = datetime.fromtimestamp(0, UTC)
 _COUNTED = [state for state in RunState if state.finished]
 
@@ -83,7 +84,7 @@ class TotalsTable:
     async def read(self, job_id: str) -> Totals:
         """A job's totals; of one that was never counted they are empty."""
         row = await self._stats.get(shard_of(job_id), job_id)
-        return Totals() if row is None else _totals_of(row)
+        return (None if row is None else _totals_of(row)) or Totals()
 
     async def add(self, shard: str, ended: Mapping[str, Sequence[Ended]]) -> None:
         """Adds to the totals of jobs of a shard what ended after the last that they count.
@@ -108,6 +109,8 @@ class TotalsTable:
 
 def _change(row: Row | None, job_id: str, ended: Sequence[Ended]) -> Change | None:
     before = Totals() if row is None else _totals_of(row)
+    if before is None:
+        return None  # a later version may have written it: nothing of it is to be lost
     totals = before.with_all(ended)
     if totals is before:
         return None
@@ -117,7 +120,7 @@ def _change(row: Row | None, job_id: str, ended: Sequence[Ended]) -> Change | No
 
 def _columns(totals: Totals) -> dict[str, Value]:
     return {
-        "v": 1,
+        "v": _VERSION,
         "through": totals.through,
         "since": totals.since,
         "timed": totals.timed,
@@ -129,8 +132,10 @@ def _columns(totals: Totals) -> dict[str, Value]:
     }
 
 
-def _totals_of(row: Row) -> Totals:
+def _totals_of(row: Row) -> Totals | None:
     values = row.values
+    if number(values.get("v")) > _VERSION:
+        return None
     try:
         return Totals(
             through=instant(values["through"]),
@@ -146,4 +151,4 @@ def _totals_of(row: Row) -> Totals:
         )
     except (KeyError, TypeError, ValueError):
         log.exception("totals cannot be read: %s", row.key, extra={"action": "totals_unreadable"})
-        return Totals()
+        return None

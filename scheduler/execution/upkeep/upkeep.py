@@ -74,7 +74,8 @@ class Upkeep:
         faults = [one for one in results if isinstance(one, BaseException)]
         failed = [one for one, result in zip(looks, results, strict=False) if result in faults]
         beat = _beat(looks, failed, began)
-        told = beat.told_before if beat.told_before or last is None else last.told_before
+        earlier = last.told_before if last is not None else None
+        told = max(filter(None, (beat.told_before, earlier)), default=None)
         seconds = (self._clock.now() - began).total_seconds()
         await self._pulses.note_upkeep(replace(beat, duration_seconds=seconds, told_before=told))
         log.info(

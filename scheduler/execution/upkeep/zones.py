@@ -39,6 +39,7 @@ from scheduler.storage.tables import Row, Table
 from scheduler.telemetry import bound, get_logger
 
 log = get_logger(__name__)
+_AN_INSTANT = timedelta(microseconds=1)
 _UNKNOWN = datetime.fromtimestamp(0, UTC)
 _FAR = datetime.max.replace(tzinfo=UTC)
 OVERDUE = timedelta(minutes=5)
@@ -72,7 +73,7 @@ class ZoneLook:
     def leave(self, row: Row) -> None:
         """Notes that the run of a `run:` row may have ended since it came to where it is."""
         since = row.values.get("since") or row.values.get("announced")
-        earliest = since if isinstance(since, datetime) else _UNKNOWN
+        earliest = since - _AN_INSTANT if isinstance(since, datetime) else _UNKNOWN
         self.told_before = min(self.told_before, earliest)
 
 
