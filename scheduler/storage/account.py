@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+from urllib.request import getproxies
 
 from azure.core.pipeline.transport import AsyncHttpTransport
 from azure.data.tables.aio import TableServiceClient
@@ -83,6 +84,8 @@ class Storage:
         options |= {
             "connection_timeout": self._settings.storage_timeout_seconds,
             "read_timeout": self._settings.storage_timeout_seconds,
+            # Else the transport looks for a proxy, and for a .netrc file, at each request anew.
+            "use_env_settings": bool(getproxies().keys() - {"no"}),
         }
         if self._transport is not None:
             options["transport"] = self._transport()

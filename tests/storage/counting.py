@@ -77,7 +77,7 @@ class CountingTransport(AioHttpTransport):  # type: ignore[misc]
     """The SDK's own transport, which counts."""
 
     def __init__(self, tally: Tally) -> None:
-        super().__init__()
+        super().__init__(use_env_settings=False)
         self._tally = tally
 
     async def send(self, request: Any, **options: Any) -> Any:  # noqa: ANN401

@@ -10,6 +10,7 @@ from scheduler.errors import Conflict, InvalidRequest
 from scheduler.security.audit import Caller
 from scheduler.security.principals import Principal, Role
 from scheduler.storage.tables import Delete
+from tests.storage.faults import ALL, SEED
 from tests.storage.scripted import Hold
 from tests.storage.simulation import START, UNDECLARED, Simulated, Simulation
 from tests.storage.wire import Mode
@@ -257,12 +258,13 @@ async def test_upkeep_marks_the_zones_that_a_crash_left_out(sim: Simulation) -> 
     await sim.assert_nothing_left()
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("mode", [Mode.REFUSED, Mode.LOST])
 @pytest.mark.parametrize("overlap", ["skip", "queue"])
 async def test_a_held_start_survives_a_fault_of_any_of_its_requests(
     sim: Simulation, mode: Mode, overlap: str
 ) -> None:
-    for place in range(1, 10):
+    for place in range(1, 10) if ALL else range(1 + SEED % 3, 10, 3):
         due = sim.clock.now().replace(microsecond=0) + timedelta(seconds=125)
         schedule = {"type": "once", "expression": due.isoformat(), "overlap": overlap}
         await sim.create(f"job{place}", {"id": "one"}, schedule=schedule)

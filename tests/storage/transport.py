@@ -30,7 +30,7 @@ class SimulatedTransport(AioHttpTransport):  # type: ignore[misc]
     """The transport of one instance; without one, the host's: neither counted nor broken."""
 
     def __init__(self, wire: Wire, instance: Instance | None = None) -> None:
-        super().__init__()
+        super().__init__(use_env_settings=False)
         self._wire = wire
         self._instance = instance
 
