@@ -11,10 +11,9 @@ from enum import StrEnum
 from scheduler.clock import Clock
 from scheduler.dispatch.dispatcher import Dispatcher
 from scheduler.dispatch.ids import Trigger
-from scheduler.errors import ConflictingWrite
 from scheduler.storage.account import Storage
 from scheduler.storage.contention import pauses
-from scheduler.storage.tables import Delete, Row, Upsert
+from scheduler.storage.tables import Row, Upsert
 from scheduler.storage.values import optional_text
 
 ZONE_STATE = "state"
@@ -133,10 +132,7 @@ class Control:
         if state is not ControlState.RUNNING:
             await self._zones.commit(queue, [Upsert(ZONE_STATE, {"v": 1, "state": state})])
             return
-        try:
-            await self._zones.commit(queue, [Delete(ZONE_STATE, None)])
-        except ConflictingWrite:
-            return  # there was none
+        await self._zones.remove(queue, [ZONE_STATE])
 
 
 def _state(text: str) -> ControlState:

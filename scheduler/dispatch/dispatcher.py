@@ -10,11 +10,10 @@ from scheduler.clock import Clock
 from scheduler.dispatch.ids import ExecutionId, shard_of
 from scheduler.dispatch.messages import Message, MessageKind
 from scheduler.dispatch.queue_names import queue_name, relay_queue_name
-from scheduler.errors import ConflictingWrite
 from scheduler.settings import Settings
 from scheduler.storage.account import Storage
 from scheduler.storage.keys import sortable
-from scheduler.storage.tables import Delete, Upsert
+from scheduler.storage.tables import Upsert
 from scheduler.telemetry import get_logger
 
 log = get_logger(__name__)
@@ -201,10 +200,7 @@ class Dispatcher:
         if message.execution_id is None:
             return
         key = wake_key(at, message.execution_id, message.step or "")
-        try:
-            await self._storage.jobs.commit(_shard(message.execution_id), [Delete(key, None)])
-        except ConflictingWrite:
-            return
+        await self._storage.jobs.remove(_shard(message.execution_id), [key])
 
 
 def wake_key(at: datetime, execution_id: ExecutionId, step: str) -> str:

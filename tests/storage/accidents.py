@@ -1,16 +1,17 @@
 """What befalls runs: workers that die, starts that nobody takes, clocks that are slow."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 
 from scheduler.dispatch.ids import ExecutionId
 from scheduler.dispatch.messages import Message, MessageKind
+from scheduler.errors import StorageUnavailable
 from scheduler.storage.tables import Upsert, Value
 from steps.contract import StepContext
 from tests.storage.scripted import Act, Ended, Script
 from tests.storage.simulation import Simulation
-from tests.storage.wire import ManualClock
+from tests.storage.wire import Fault, Killed, ManualClock, Mode
 
 PATIENCE_SECONDS = 20
 PAUSES = (61, 121, 241, 481, 901)
@@ -90,3 +91,16 @@ class SlowClock:
     async def sleep(self, seconds: float) -> None:
         """Moves the clock on."""
         self._clock.advance(seconds)
+
+
+async def broken_off(sim: Simulation, place: int, mode: Mode, call: Awaitable[object]) -> Fault:
+    """Makes a call one of whose requests is broken; an instance that dies of it is replaced."""
+    fault = sim.wire.arm(place, mode)
+    try:
+        await call
+    except StorageUnavailable:
+        pass
+    except Killed:
+        await sim.kill()
+    sim.wire.fault = None
+    return fault

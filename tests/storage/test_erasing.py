@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 
-from scheduler.errors import Conflict, NotFound, StorageUnavailable
+from scheduler.errors import Conflict, NotFound
+from tests.storage.accidents import broken_off
 from tests.storage.faults import Tried, fault_tests, places
 from tests.storage.scripted import Hold, fails, succeeds
 from tests.storage.simulation import AUTHOR, CALLER, Simulation
-from tests.storage.wire import Killed, Mode
+from tests.storage.wire import Mode
 
 pytestmark = fault_tests
 MODES = (Mode.REFUSED, Mode.LOST, Mode.ERROR_AFTER, Mode.KILLED_AFTER)
@@ -177,14 +178,7 @@ async def test_a_call_that_breaks_off_anywhere_may_be_repeated(
     for place in places(range(1, 12, 3)):
         job_id = f"job{place}"
         execution_id = await ended(sim, job_id)
-        fault = sim.wire.arm(place, mode)
-        try:
-            await erase(sim, execution_id)
-        except StorageUnavailable:
-            pass
-        except Killed:
-            await sim.kill()
-        sim.wire.fault = None
+        fault = await broken_off(sim, place, mode, erase(sim, execution_id))
         if fault.hit is None:
             return
         tried()

@@ -4,14 +4,13 @@ from datetime import timedelta
 
 import pytest
 
-from scheduler.errors import StorageUnavailable
 from scheduler.storage.tables import Upsert
-from tests.storage.accidents import SlowClock
+from tests.storage.accidents import SlowClock, broken_off
 from tests.storage.faults import SEED, Tried, fault_tests, places
 from tests.storage.past import LATER, ended, left, upkeep
 from tests.storage.scripted import Hold
 from tests.storage.simulation import AUTHOR, CALLER, Simulated, Simulation
-from tests.storage.wire import Killed, Mode
+from tests.storage.wire import Mode
 
 pytestmark = fault_tests
 MODES = (Mode.REFUSED, Mode.LOST, Mode.KILLED_AFTER)
@@ -134,14 +133,7 @@ async def test_broken_off_anywhere_it_goes_on_the_next_time(
         await sim.app.run_upkeep()
         sim.clock.move_to(sim.clock.now() + LATER)
         await sim.restart()
-        fault = sim.wire.arm(place, mode)
-        try:
-            await sim.app.run_upkeep()
-        except StorageUnavailable:
-            pass
-        except Killed:
-            await sim.kill()
-        sim.wire.fault = None
+        fault = await broken_off(sim, place, mode, sim.app.run_upkeep())
         if fault.hit is None:
             return
         tried()

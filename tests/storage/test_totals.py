@@ -11,10 +11,11 @@ from scheduler.errors import StorageUnavailable
 from scheduler.execution.history import rollup
 from scheduler.storage.keys import inverted
 from scheduler.storage.tables import Upsert
+from tests.storage.accidents import broken_off
 from tests.storage.faults import SEED, Tried, fault_tests, places
 from tests.storage.scripted import Hold, fails, takes
 from tests.storage.simulation import AUTHOR, CALLER, START, Simulated, Simulation
-from tests.storage.wire import Killed, Mode
+from tests.storage.wire import Mode
 
 pytestmark = fault_tests
 MODES = (Mode.REFUSED, Mode.LOST, Mode.KILLED_AFTER)
@@ -233,14 +234,7 @@ async def test_broken_off_anywhere_each_is_counted_once(
         for name in names:
             for _ in range(2):
                 await ends(sim, name)
-        fault = sim.wire.arm(place, mode)
-        try:
-            await sim.app.run_upkeep()
-        except StorageUnavailable:
-            pass
-        except Killed:
-            await sim.kill()
-        sim.wire.fault = None
+        fault = await broken_off(sim, place, mode, sim.app.run_upkeep())
         await sim.run(minutes=COUNTED_WITHIN)
         for name in names:
             assert (await totals(sim, name))["executions"] == 2
